@@ -1,0 +1,122 @@
+"""The presentation language of RFC 9846 section 3: numbers, and vectors with a length in front.
+
+Decoding is where a stranger's bytes first meet the code. :class:`Reader` is strict by construction: it never reads past
+its end, a vector becomes a reader of its own, and :meth:`Reader.end` insists that nothing is left over. Whatever the
+bytes are, the only exception is ``PeerFault(Fault.DECODE_ERROR)``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+from tlsprovider.errors import Fault, PeerFault
+
+__all__ = ["Reader", "u8", "u16", "u16_list", "u24", "u32", "vector8", "vector16", "vector24"]
+
+
+class Reader:
+    """Reads ``data`` from front to back; ``what`` names it in errors."""
+
+    __slots__ = ("_data", "_end", "_position", "_what")
+
+    def __init__(self, data: bytes, what: str, position: int = 0) -> None:
+        self._data = data
+        self._what = what
+        self._position = position
+        self._end = len(data)
+
+    def fault(self, detail: str) -> PeerFault:
+        return PeerFault(Fault.DECODE_ERROR, f"{self._what} {detail}")
+
+    def take(self, length: int) -> bytes:
+        """The next ``length`` bytes."""
+        start = self._position
+        stop = start + length
+        if stop > self._end:
+            raise self.fault("is cut short")
+        self._position = stop
+        return self._data[start:stop]
+
+    def u8(self) -> int:
+        position = self._position
+        if position >= self._end:
+            raise self.fault("is cut short")
+        self._position = position + 1
+        return self._data[position]
+
+    def u16(self) -> int:
+        return int.from_bytes(self.take(2), "big")
+
+    def u24(self) -> int:
+        return int.from_bytes(self.take(3), "big")
+
+    def u32(self) -> int:
+        return int.from_bytes(self.take(4), "big")
+
+    def vector8(self, least: int = 0, most: int = 0xFF) -> bytes:
+        """``opaque name<least..most>`` with one byte of length."""
+        return self._bounded(self.u8(), least, most)
+
+    def vector16(self, least: int = 0, most: int = 0xFFFF) -> bytes:
+        return self._bounded(self.u16(), least, most)
+
+    def vector24(self, least: int = 0, most: int = 0xFFFFFF) -> bytes:
+        return self._bounded(self.u24(), least, most)
+
+    def _bounded(self, length: int, least: int, most: int) -> bytes:
+        if not least <= length <= most:
+            raise self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
+        return self.take(length)
+
+    def u16_list(self, *, length_bytes: int = 2) -> tuple[int, ...]:
+        """``uint16 name<2..>``: at least one number."""
+        block = self.vector16(2) if length_bytes == 2 else self.vector8(2)
+        if len(block) % 2:
+            raise self.fault("has a list of 16 bit numbers with an odd length")
+        return struct.unpack(f">{len(block) // 2}H", block)
+
+    @property
+    def more(self) -> bool:
+        return self._position < self._end
+
+    def rest(self) -> bytes:
+        return self.take(self._end - self._position)
+
+    def end(self) -> None:
+        """Insist that everything was read: trailing bytes are a decode_error (section 4.3)."""
+        if self._position != self._end:
+            raise self.fault(f"has {self._end - self._position} bytes too many")
+
+
+def u8(number: int) -> bytes:
+    return number.to_bytes(1, "big")
+
+
+def u16(number: int) -> bytes:
+    return number.to_bytes(2, "big")
+
+
+def u24(number: int) -> bytes:
+    return number.to_bytes(3, "big")
+
+
+def u32(number: int) -> bytes:
+    return number.to_bytes(4, "big")
+
+
+def u16_list(numbers: Iterable[int]) -> bytes:
+    values = tuple(numbers)
+    return struct.pack(f">{len(values)}H", *values)
+
+
+def vector8(content: bytes) -> bytes:
+    return len(content).to_bytes(1, "big") + content
+
+
+def vector16(content: bytes) -> bytes:
+    return len(content).to_bytes(2, "big") + content
+
+
+def vector24(content: bytes) -> bytes:
+    return len(content).to_bytes(3, "big") + content

@@ -1,0 +1,255 @@
+"""Extensions: the block they come in, the table of who may carry which, and their contents (RFC 9846 section 4.3).
+
+A block is a dict from number to content, in wire order; contents stay bytes until somebody needs them. One function,
+:func:`decode_block`, deals with duplicates, with extensions in the wrong message, and with answers to questions that
+were never asked, so that no reader of a message has to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Mapping
+from enum import Flag, auto
+from typing import Final
+
+from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, vector8, vector16
+
+__all__ = ["Extensions", "In", "decode_block", "encode_block"]
+
+Extensions = Mapping[int, bytes]
+
+
+class In(Flag):
+    """Messages that carry extensions, by the abbreviations of section 4.3."""
+
+    CH = auto()
+    SH = auto()
+    HRR = auto()
+    EE = auto()
+    CR = auto()
+    CT = auto()
+    NST = auto()
+
+
+# The table of section 4.3. A number that isn't here is unknown to us: ignored in a request, a fault in an answer.
+ALLOWED: Final[Mapping[int, In]] = {
+    X.server_name: In.CH | In.EE | In.CR,
+    X.status_request: In.CH | In.CR | In.CT,
+    X.supported_groups: In.CH | In.EE,
+    X.signature_algorithms: In.CH | In.CR,
+    X.use_srtp: In.CH | In.EE,
+    X.heartbeat: In.CH | In.EE,
+    X.application_layer_protocol_negotiation: In.CH | In.EE,
+    X.signed_certificate_timestamp: In.CH | In.CR | In.CT,
+    X.client_certificate_type: In.CH | In.EE,
+    X.server_certificate_type: In.CH | In.EE,
+    X.padding: In.CH,
+    X.compress_certificate: In.CH | In.CR,
+    X.record_size_limit: In.CH | In.EE,
+    X.delegated_credential: In.CH | In.CR | In.CT,
+    X.pre_shared_key: In.CH | In.SH,
+    X.early_data: In.CH | In.EE | In.NST,
+    X.supported_versions: In.CH | In.SH | In.HRR,
+    X.cookie: In.CH | In.HRR,
+    X.psk_key_exchange_modes: In.CH,
+    X.certificate_authorities: In.CH | In.CR,
+    X.oid_filters: In.CR,
+    X.post_handshake_auth: In.CH,
+    X.signature_algorithms_cert: In.CH | In.CR,
+    X.key_share: In.CH | In.SH | In.HRR,
+    X.transparency_info: In.CH | In.CR | In.CT,
+    X.quic_transport_parameters: In.CH | In.EE,
+    X.ticket_request: In.CH | In.EE,
+    X.encrypted_client_hello: In.CH | In.HRR | In.EE,
+}
+
+
+def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
+    return vector16(b"".join([u16(number) + vector16(content) for number, content in extensions]))
+
+
+def decode_block(
+    reader: Reader, message: In, offered: Container[int] | None = None, least: int = 0
+) -> dict[int, bytes]:
+    """Read an extension block out of ``reader`` and hold it against the table.
+
+    ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
+    by whoever looks them up). The cookie of HelloRetryRequest is the one answer that needs no question.
+    """
+    block = Reader(reader.vector16(least), f"the extensions of {message.name}")
+    extensions: dict[int, bytes] = {}
+    while block.more:
+        number = block.u16()
+        content = block.vector16()
+        if number in extensions:
+            raise PeerFault(Fault.DUPLICATE_EXTENSION, str(X(number)))
+        extensions[number] = content
+        allowed = ALLOWED.get(number)
+        if allowed is not None and message not in allowed:
+            raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(number)} in {message.name}")
+        if offered is not None and number not in offered and not (number == X.cookie and message is In.HRR):
+            raise PeerFault(Fault.UNSOLICITED_EXTENSION, f"{X(number)} in {message.name}")
+    return extensions
+
+
+# -- contents, in the order of the RFC: encode_x makes the content, decode_x reads it --------------------------------
+
+
+def encode_server_name(name: str) -> bytes:
+    """RFC 6066 section 3: a list of one DNS name."""
+    return vector16(b"\x00" + vector16(name.encode("ascii")))
+
+
+def decode_server_name(content: bytes) -> str:
+    """The one DNS name asked for, in lower case."""
+    outer = Reader(content, "server_name")
+    names = Reader(outer.vector16(1), "server_name")
+    outer.end()
+    if names.u8() != 0:
+        raise names.fault("has a name that is not a DNS name")
+    raw = names.vector16(1)
+    # "MUST NOT contain more than one name of the same name_type", and only one type was ever defined.
+    names.end()
+    # A zero byte or control character in a name is an attack on whoever logs or compares it, never a name.
+    if not raw.isascii() or not raw.decode("ascii").isprintable():
+        raise names.fault("is not a DNS name in ASCII")
+    return raw.decode("ascii").lower()
+
+
+def encode_u16s(numbers: Iterable[int]) -> bytes:
+    """supported_groups (section 4.3.7) and signature_algorithms (4.3.3)."""
+    return vector16(u16_list(numbers))
+
+
+def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
+    reader = Reader(content, number.name)
+    numbers = reader.u16_list()
+    reader.end()
+    return numbers
+
+
+def encode_alpn(names: Iterable[str]) -> bytes:
+    """RFC 7301 section 3.1."""
+    return vector16(b"".join([vector8(name.encode("latin-1")) for name in names]))
+
+
+def decode_alpn(content: bytes) -> tuple[str, ...]:
+    outer = Reader(content, "application_layer_protocol_negotiation")
+    names = Reader(outer.vector16(2), "application_layer_protocol_negotiation")
+    outer.end()
+    found: list[str] = []
+    while names.more:
+        found.append(names.vector8(1).decode("latin-1"))
+    return tuple(found)
+
+
+def encode_offered_versions(versions: Iterable[int]) -> bytes:
+    return vector8(u16_list(versions))
+
+
+def decode_offered_versions(content: bytes) -> tuple[int, ...]:
+    reader = Reader(content, "supported_versions")
+    versions = reader.u16_list(length_bytes=1)
+    reader.end()
+    return versions
+
+
+def decode_selected_u16(content: bytes, number: X) -> int:
+    """selected_version (section 4.3.1), and selected_group of HelloRetryRequest (4.3.8)."""
+    reader = Reader(content, number.name)
+    value = reader.u16()
+    reader.end()
+    return value
+
+
+def encode_key_share(group: int, share: bytes) -> bytes:
+    """One KeyShareEntry: all of a ServerHello's key_share (section 4.3.8)."""
+    return u16(group) + vector16(share)
+
+
+def decode_key_share(content: bytes) -> tuple[int, bytes]:
+    reader = Reader(content, "key_share")
+    entry = (reader.u16(), reader.vector16(1))
+    reader.end()
+    return entry
+
+
+def encode_key_shares(shares: Iterable[tuple[int, bytes]]) -> bytes:
+    return vector16(b"".join([encode_key_share(group, share) for group, share in shares]))
+
+
+def decode_key_shares(content: bytes) -> tuple[tuple[int, bytes], ...]:
+    outer = Reader(content, "key_share")
+    entries = Reader(outer.vector16(), "key_share")
+    outer.end()
+    shares: list[tuple[int, bytes]] = []
+    seen: set[int] = set()
+    while entries.more:
+        group, share = entries.u16(), entries.vector16(1)
+        if group in seen:
+            raise PeerFault(Fault.KEY_SHARE_DUPLICATE)
+        seen.add(group)
+        shares.append((group, share))
+    return tuple(shares)
+
+
+def encode_cookie(cookie: bytes) -> bytes:
+    return vector16(cookie)
+
+
+def decode_cookie(content: bytes) -> bytes:
+    reader = Reader(content, "cookie")
+    cookie = reader.vector16(1)
+    reader.end()
+    return cookie
+
+
+def encode_authorities(names: Iterable[bytes]) -> bytes:
+    """certificate_authorities, section 4.3.4: DER encoded distinguished names."""
+    return vector16(b"".join([vector16(name) for name in names]))
+
+
+def decode_authorities(content: bytes) -> tuple[bytes, ...]:
+    outer = Reader(content, "certificate_authorities")
+    names = Reader(outer.vector16(3), "certificate_authorities")
+    outer.end()
+    found: list[bytes] = []
+    while names.more:
+        found.append(names.vector16(1))
+    return tuple(found)
+
+
+# An OCSP request without responder IDs and request extensions: RFC 6066 section 8.
+STATUS_REQUEST: Final = u8(1) + vector16(b"") + vector16(b"")
+
+
+def decode_status_request(content: bytes) -> None:
+    """Check a client's status_request; only its presence matters to us."""
+    reader = Reader(content, "status_request")
+    kind = reader.u8()
+    if kind == 1:
+        reader.vector16()
+        reader.vector16()
+        reader.end()
+
+
+def decode_ocsp_response(content: bytes) -> bytes:
+    """CertificateStatus in a certificate entry (section 4.5.1.1): a DER encoded OCSPResponse."""
+    reader = Reader(content, "status_request")
+    if reader.u8() != 1:
+        raise reader.fault("is of a type that was not asked for")
+    response = reader.vector24(1)
+    reader.end()
+    return response
+
+
+def decode_scts(content: bytes) -> tuple[bytes, ...]:
+    """SignedCertificateTimestampList, RFC 6962 section 3.3."""
+    outer = Reader(content, "signed_certificate_timestamp")
+    entries = Reader(outer.vector16(1), "signed_certificate_timestamp")
+    outer.end()
+    found: list[bytes] = []
+    while entries.more:
+        found.append(entries.vector16(1))
+    return tuple(found)

@@ -1,0 +1,311 @@
+"""Handshake messages, RFC 9846 section 4 and appendix B.3.
+
+``decode`` takes a whole message as it was received, with its four byte header; ``encode`` makes one. A received message
+keeps its bytes: the transcript hashes those, never a second encoding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from typing import ClassVar, Final, Self
+
+import attrs
+
+from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.iana import HandshakeType, ProtocolVersion
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u24, vector8, vector16, vector24
+from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
+
+__all__ = [
+    "HEADER_LENGTH",
+    "HELLO_RETRY_RANDOM",
+    "Certificate",
+    "CertificateEntry",
+    "CertificateRequest",
+    "CertificateVerify",
+    "ClientHello",
+    "EncryptedExtensions",
+    "Finished",
+    "KeyUpdate",
+    "NewSessionTicket",
+    "ServerHello",
+    "encode_message",
+]
+
+HEADER_LENGTH: Final = 4
+LEGACY_VERSION: Final = int(ProtocolVersion.TLSv1_2)
+
+# SHA-256 of "HelloRetryRequest", section 4.2.3.
+HELLO_RETRY_RANDOM: Final = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
+# The last bytes of a random whose server was made to speak an older version, section 4.2.3.
+DOWNGRADE_TLS12: Final = b"DOWNGRD\x01"
+DOWNGRADE_TLS11: Final = b"DOWNGRD\x00"
+
+
+def encode_message(kind: HandshakeType, body: bytes) -> bytes:
+    return u8(kind) + u24(len(body)) + body
+
+
+def _body(data: bytes, what: str) -> Reader:
+    return Reader(data, what, position=HEADER_LENGTH)
+
+
+@attrs.frozen
+class ClientHello:
+    """Section 4.2.2. ``extensions`` is None for an old client's hello that ends before them."""
+
+    kind: ClassVar = HandshakeType.client_hello
+
+    legacy_version: int
+    random: bytes
+    session_id: bytes
+    cipher_suites: tuple[int, ...]
+    compression_methods: bytes
+    extensions: Extensions | None
+    raw: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        reader = _body(data, "ClientHello")
+        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
+        cipher_suites, compression = reader.u16_list(), reader.vector8(1)
+        extensions = decode_block(reader, In.CH) if reader.more else None
+        reader.end()
+        if extensions is not None and X.pre_shared_key in extensions and next(reversed(extensions)) != X.pre_shared_key:
+            raise PeerFault(Fault.PSK_NOT_LAST)
+        return cls(version, random, session_id, cipher_suites, compression, extensions, data)
+
+    @staticmethod
+    def encode(random: bytes, session_id: bytes, cipher_suites: Iterable[int], extension_block: bytes) -> bytes:
+        """``extension_block`` comes encoded, because most of it depends on the configuration alone."""
+        return encode_message(
+            HandshakeType.client_hello,
+            u16(LEGACY_VERSION)
+            + random
+            + vector8(session_id)
+            + vector16(u16_list(cipher_suites))
+            + b"\x01\x00"
+            + extension_block,
+        )
+
+
+@attrs.frozen
+class ServerHello:
+    """Sections 4.2.3 and 4.2.4: a HelloRetryRequest is a ServerHello with a special random."""
+
+    kind: ClassVar = HandshakeType.server_hello
+
+    legacy_version: int
+    random: bytes
+    session_id: bytes
+    cipher_suite: int
+    compression_method: int
+    extensions: Extensions
+    raw: bytes = attrs.field(repr=False)
+
+    @property
+    def is_retry_request(self) -> bool:
+        return self.random == HELLO_RETRY_RANDOM
+
+    @classmethod
+    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+        """``offered``: the extensions of our ClientHello.
+
+        What an older server sends is read as far as the version takes, so that the fault can say what it is: its
+        extensions follow other rules, and are not held against this version's table.
+        """
+        reader = _body(data, "ServerHello")
+        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
+        suite, compression = reader.u16(), reader.u8()
+        if not reader.more:
+            return cls(version, random, session_id, suite, compression, {}, data)
+        block = reader.rest()
+        if not _names_version(block):
+            return cls(version, random, session_id, suite, compression, {}, data)
+        reader = Reader(block, "ServerHello")
+        message = In.HRR if random == HELLO_RETRY_RANDOM else In.SH
+        extensions = decode_block(reader, message, offered)
+        reader.end()
+        return cls(version, random, session_id, suite, compression, extensions, data)
+
+    @staticmethod
+    def encode(random: bytes, session_id: bytes, cipher_suite: int, extensions: Iterable[tuple[int, bytes]]) -> bytes:
+        return encode_message(
+            HandshakeType.server_hello,
+            u16(LEGACY_VERSION) + random + vector8(session_id) + u16(cipher_suite) + b"\x00" + encode_block(extensions),
+        )
+
+
+def _names_version(block: bytes) -> bool:
+    """Whether an extension block holds supported_versions, whatever else it holds."""
+    outer = Reader(block, "ServerHello")
+    entries = Reader(outer.vector16(), "the extensions of ServerHello")
+    outer.end()
+    while entries.more:
+        number = entries.u16()
+        entries.vector16()
+        if number == X.supported_versions:
+            return True
+    return False
+
+
+@attrs.frozen
+class EncryptedExtensions:
+    """Section 4.4.1."""
+
+    kind: ClassVar = HandshakeType.encrypted_extensions
+
+    extensions: Extensions
+
+    @classmethod
+    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+        reader = _body(data, "EncryptedExtensions")
+        extensions = decode_block(reader, In.EE, offered)
+        reader.end()
+        return cls(extensions)
+
+    def encode(self) -> bytes:
+        return encode_message(self.kind, encode_block(self.extensions.items()))
+
+
+@attrs.frozen
+class CertificateRequest:
+    """Section 4.4.2."""
+
+    kind: ClassVar = HandshakeType.certificate_request
+
+    context: bytes
+    extensions: Extensions
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        reader = _body(data, "CertificateRequest")
+        context = reader.vector8()
+        extensions = decode_block(reader, In.CR)
+        reader.end()
+        return cls(context, extensions)
+
+    def encode(self) -> bytes:
+        return encode_message(self.kind, vector8(self.context) + encode_block(self.extensions.items()))
+
+
+@attrs.frozen
+class CertificateEntry:
+    """One certificate of a chain: DER, and what is stapled to it."""
+
+    data: bytes = attrs.field(repr=False)
+    extensions: Extensions
+
+
+@attrs.frozen
+class Certificate:
+    """Section 4.5.1."""
+
+    kind: ClassVar = HandshakeType.certificate
+
+    context: bytes
+    entries: tuple[CertificateEntry, ...]
+
+    @classmethod
+    def decode(cls, data: bytes, requested: Container[int], most: int) -> Self:
+        """``requested``: the extensions that this side asked for; ``most``: how many certificates it accepts."""
+        reader = _body(data, "Certificate")
+        context = reader.vector8()
+        chain = Reader(reader.vector24(), "Certificate")
+        reader.end()
+        entries: list[CertificateEntry] = []
+        while chain.more:
+            if len(entries) == most:
+                raise PeerFault(Fault.CERTIFICATE_CHAIN_LONG, f"more than {most} certificates")
+            entries.append(CertificateEntry(chain.vector24(1), decode_block(chain, In.CT, requested)))
+        return cls(context, tuple(entries))
+
+    @staticmethod
+    def encode(context: bytes, chain: Iterable[bytes]) -> bytes:
+        entries = b"".join([vector24(certificate) + b"\x00\x00" for certificate in chain])
+        return encode_message(HandshakeType.certificate, vector8(context) + vector24(entries))
+
+
+@attrs.frozen
+class CertificateVerify:
+    """Section 4.5.2."""
+
+    kind: ClassVar = HandshakeType.certificate_verify
+
+    scheme: int
+    signature: bytes = attrs.field(repr=False)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        reader = _body(data, "CertificateVerify")
+        scheme, signature = reader.u16(), reader.vector16()
+        reader.end()
+        return cls(scheme, signature)
+
+    def encode(self) -> bytes:
+        return encode_message(self.kind, u16(self.scheme) + vector16(self.signature))
+
+
+class Finished:
+    """Section 4.5.3. Its length is that of the hash; a wrong length is a decode error."""
+
+    kind: ClassVar = HandshakeType.finished
+
+    @staticmethod
+    def decode(data: bytes, length: int) -> bytes:
+        reader = _body(data, "Finished")
+        verify_data = reader.take(length)
+        reader.end()
+        return verify_data
+
+    @staticmethod
+    def encode(verify_data: bytes) -> bytes:
+        return encode_message(HandshakeType.finished, verify_data)
+
+
+@attrs.frozen
+class KeyUpdate:
+    """Section 4.7.3."""
+
+    kind: ClassVar = HandshakeType.key_update
+
+    update_requested: bool
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        reader = _body(data, "KeyUpdate")
+        value = reader.u8()
+        reader.end()
+        if value > 1:
+            raise PeerFault(Fault.KEY_UPDATE_REQUEST, f"the value {value}")
+        return cls(value == 1)
+
+    def encode(self) -> bytes:
+        return encode_message(self.kind, u8(self.update_requested))
+
+
+@attrs.frozen
+class NewSessionTicket:
+    """Section 4.7.1."""
+
+    kind: ClassVar = HandshakeType.new_session_ticket
+
+    lifetime: int
+    age_add: int
+    nonce: bytes
+    ticket: bytes = attrs.field(repr=False)
+    extensions: Extensions
+
+    LONGEST_LIFETIME: ClassVar = 604800
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        reader = _body(data, "NewSessionTicket")
+        lifetime, age_add = reader.u32(), reader.u32()
+        nonce, ticket = reader.vector8(), reader.vector16(1)
+        extensions = decode_block(reader, In.NST)
+        reader.end()
+        if lifetime > cls.LONGEST_LIFETIME:
+            raise PeerFault(Fault.TICKET_LIFETIME, f"{lifetime} seconds")
+        return cls(lifetime, age_add, nonce, ticket, extensions)
