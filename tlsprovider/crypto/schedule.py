@@ -1,0 +1,173 @@
+"""The key schedule of RFC 9846 section 7.1, one small type for each stage.
+
+              0
+              |
+    PSK ->  HKDF-Extract = Early Secret              EarlySecret
+              |
+        Derive-Secret(., "derived", "")
+              |
+    (EC)DHE -> HKDF-Extract = Handshake Secret       HandshakeSecret
+              |
+        Derive-Secret(., "derived", "")
+              |
+    0  ->   HKDF-Extract = Main Secret               MainSecret
+
+A key of a later stage can't be asked from an earlier one, because the method isn't there. HKDF (RFC 5869) is written
+out here over the standard library's HMAC: every output but a long exporter's is a single block, and a call that makes
+an object would cost more than the hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import lru_cache
+from typing import Final
+
+import attrs
+
+from tlsprovider.crypto.suites import AEAD, IV_LENGTH, Suite
+
+__all__ = [
+    "EarlySecret",
+    "HandshakeSecret",
+    "MainSecret",
+    "TrafficSecret",
+    "export",
+    "hkdf_expand_label",
+]
+
+
+def _extract(hash_name: str, salt: bytes, key: bytes) -> bytes:
+    return hmac.digest(salt, key, hash_name)
+
+
+@lru_cache(maxsize=64)
+def _label(label: bytes, length: int) -> bytes:
+    """The front of an HkdfLabel: everything but the context."""
+    full = b"tls13 " + label
+    return length.to_bytes(2, "big") + len(full).to_bytes(1, "big") + full
+
+
+def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
+    info = _label(label, length) + len(context).to_bytes(1, "big") + context
+    block = hmac.digest(secret, info + b"\x01", hash_name)
+    output = block
+    counter = 2
+    while len(output) < length:
+        block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), hash_name)
+        output += block
+        counter += 1
+    return output[:length]
+
+
+@lru_cache(maxsize=8)
+def empty_hash(hash_name: str) -> bytes:
+    """Transcript-Hash("")."""
+    return hashlib.new(hash_name).digest()
+
+
+@lru_cache(maxsize=8)
+def _early_without_psk(hash_name: str, length: int) -> bytes:
+    """The same for every full handshake, so it is derived once: Derive-Secret(Early Secret, "derived", "")."""
+    early = _extract(hash_name, bytes(length), bytes(length))
+    return hkdf_expand_label(hash_name, early, b"derived", empty_hash(hash_name), length)
+
+
+@attrs.frozen(repr=False)
+class TrafficSecret:
+    """The secret that protects one direction: keys come out of it (section 7.3), and its successor (7.2)."""
+
+    suite: Suite
+    secret: bytes
+
+    def keys(self) -> tuple[AEAD, int]:
+        """``(cipher, initialization vector as a number)``."""
+        suite, secret = self.suite, self.secret
+        key = hkdf_expand_label(suite.hash_name, secret, b"key", b"", suite.key_length)
+        iv = hkdf_expand_label(suite.hash_name, secret, b"iv", b"", IV_LENGTH)
+        return suite.aead(key), int.from_bytes(iv, "big")
+
+    def successor(self) -> TrafficSecret:
+        """application_traffic_secret_N+1, section 7.2."""
+        suite = self.suite
+        return TrafficSecret(
+            suite, hkdf_expand_label(suite.hash_name, self.secret, b"traffic upd", b"", suite.hash_length)
+        )
+
+    def finished(self, transcript_hash: bytes) -> bytes:
+        """verify_data of the Finished message that this secret's owner sends (section 4.5.3)."""
+        suite = self.suite
+        key = hkdf_expand_label(suite.hash_name, self.secret, b"finished", b"", suite.hash_length)
+        return hmac.digest(key, transcript_hash, suite.hash_name)
+
+
+@attrs.frozen(repr=False)
+class _Stage:
+    suite: Suite
+    secret: bytes
+
+    def _derive(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """Derive-Secret, section 7.1, with the transcript hashed already."""
+        suite = self.suite
+        return hkdf_expand_label(suite.hash_name, self.secret, label, transcript_hash, suite.hash_length)
+
+    def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
+        return TrafficSecret(self.suite, self._derive(label, transcript_hash))
+
+
+@attrs.frozen(repr=False)
+class MainSecret(_Stage):
+    """The last stage: application data, exporters, resumption."""
+
+    def client_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"c ap traffic", transcript_hash)
+
+    def server_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"s ap traffic", transcript_hash)
+
+    def exporter(self, transcript_hash: bytes) -> bytes:
+        return self._derive(b"exp master", transcript_hash)
+
+    def resumption(self, transcript_hash: bytes) -> bytes:
+        return self._derive(b"res master", transcript_hash)
+
+
+@attrs.frozen(repr=False)
+class HandshakeSecret(_Stage):
+    """The middle stage: protects the rest of the handshake."""
+
+    def client_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"c hs traffic", transcript_hash)
+
+    def server_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        return self._traffic(b"s hs traffic", transcript_hash)
+
+    def main(self) -> MainSecret:
+        suite = self.suite
+        salt = self._derive(b"derived", empty_hash(suite.hash_name))
+        return MainSecret(suite, _extract(suite.hash_name, salt, bytes(suite.hash_length)))
+
+
+@attrs.frozen(repr=False)
+class EarlySecret:
+    """The first stage. Without a pre-shared key it holds nothing secret and is the same for everybody."""
+
+    suite: Suite
+
+    def handshake(self, shared_secret: bytes) -> HandshakeSecret:
+        """Mix in the secret of the key exchange (section 7.4)."""
+        suite = self.suite
+        salt = _early_without_psk(suite.hash_name, suite.hash_length)
+        return HandshakeSecret(suite, _extract(suite.hash_name, salt, shared_secret))
+
+
+EXPORTER_LABEL: Final = b"exporter"
+
+
+def export(suite: Suite, exporter_secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """TLS-Exporter, section 7.5. An absent context is an empty one."""
+    name = suite.hash_name
+    secret = hkdf_expand_label(name, exporter_secret, label, empty_hash(name), suite.hash_length)
+    return hkdf_expand_label(name, secret, EXPORTER_LABEL, hashlib.new(name, context).digest(), length)
