@@ -1,0 +1,395 @@
+"""The record layer, RFC 9846 section 5: framing, protection, and handshake messages put together from fragments.
+
+Two objects, because the two directions never share anything: a :class:`RecordReader` turns what arrived into content,
+a :class:`RecordWriter` turns content into what should be sent. Together with ``wire`` this is the only place that looks
+at a stranger's bytes, and everything it can find there is either content, "not yet", or a ``PeerFault``.
+
+The reader has two speeds. During the handshake :meth:`RecordReader.read` gives one record at a time, since each may
+change the keys for the next. Afterwards :meth:`RecordReader.read_application` decrypts every complete record of a
+network read into one buffer, back to back: each record's plaintext overwrites the content type that ends the one
+before, so nothing is copied twice and all of it is handed out in one piece.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from tlsprovider.crypto.schedule import TrafficSecret
+from tlsprovider.crypto.suites import AEAD, IV_LENGTH, TAG_LENGTH, InvalidTag
+from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.iana import AlertDescription, ContentType, HandshakeType
+
+__all__ = ["HandshakeBuffer", "RecordReader", "RecordWriter"]
+
+HEADER_LENGTH: Final = 5
+MAX_PLAINTEXT: Final = 1 << 14
+MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
+# Content, content type and padding together (section 5.4).
+MAX_INNER: Final = MAX_PLAINTEXT + 1
+
+# A record that carries nothing costs its receiver a decryption; more than this many in a row are an attack.
+MAX_EMPTY_RECORDS: Final = 16
+# In compatibility mode a peer sends one change_cipher_spec, or two around HelloRetryRequest (appendix E.4).
+MAX_CHANGE_CIPHER_SPECS: Final = 2
+# The largest handshake message taken: room for a chain of post-quantum certificates, not for an attack.
+MAX_HANDSHAKE_MESSAGE: Final = 1 << 17
+MAX_CLIENT_HELLO: Final = 24 * 1024
+
+CHANGE_CIPHER_SPEC: Final = ContentType.change_cipher_spec
+ALERT: Final = ContentType.alert
+HANDSHAKE: Final = ContentType.handshake
+# A plain number: the hot path compares it with a byte of a buffer.
+APPLICATION_DATA: Final = int(ContentType.application_data)
+
+
+def alert_bytes(description: AlertDescription) -> bytes:
+    """An alert of section 6: its level only says whether it is one of the two closure alerts."""
+    closure = description in (AlertDescription.close_notify, AlertDescription.user_canceled)
+    return bytes((1 if closure else 2, description))
+
+
+class HandshakeBuffer:
+    """Handshake messages out of record fragments: cut and packed in any way that section 5.1 allows."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def __bool__(self) -> bool:
+        """Whether a message has begun that is not complete."""
+        return bool(self._data)
+
+    def add(self, fragment: bytes) -> None:
+        self._data += fragment
+
+    def next_message(self) -> bytes | None:
+        """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
+        data = self._data
+        if len(data) < 4:
+            return None
+        length = int.from_bytes(data[1:4], "big")
+        limit = MAX_CLIENT_HELLO if data[0] == HandshakeType.client_hello else MAX_HANDSHAKE_MESSAGE
+        if length > limit:
+            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[0])} of {length} bytes, at most {limit}")
+        end = 4 + length
+        if len(data) < end:
+            return None
+        message = bytes(data[:end])
+        del data[:end]
+        return message
+
+
+class RecordReader:
+    """What the peer sends: bytes in with :meth:`feed`, records out."""
+
+    __slots__ = (
+        "_aead",
+        "_buffer",
+        "_change_cipher_specs",
+        "_empty_records",
+        "_iv",
+        "_opened_any",
+        "_sequence",
+        "allow_change_cipher_spec",
+        "handshake",
+    )
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+        self._aead: AEAD | None = None
+        self._iv = 0
+        self._sequence = 0
+        self._opened_any = False
+        self._empty_records = 0
+        self._change_cipher_specs = 0
+        # Section 5: from the first ClientHello until the peer's Finished.
+        self.allow_change_cipher_spec = False
+        self.handshake = HandshakeBuffer()
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that arrived and were not read yet."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        self._buffer += data
+
+    def take_rest(self) -> bytes:
+        """Everything not read yet, as it came: after close_notify it isn't TLS."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+    def change_keys(self, secret: TrafficSecret) -> None:
+        """From now on records are protected under ``secret``. No message may run across the change (section 5.1)."""
+        if self.handshake:
+            raise PeerFault(Fault.KEY_CHANGE_SPLIT)
+        self._aead, self._iv = secret.keys()
+        self._sequence = 0
+
+    def read(self) -> tuple[int, bytes] | None:
+        """The next record that carries something, as ``(content type, content)``; None when it isn't all there."""
+        while True:
+            header = self._peek_header()
+            if header is None:
+                return None
+            outer_type, length = header
+            if len(self._buffer) < HEADER_LENGTH + length:
+                return None
+            record = self._open(outer_type, length)
+            if record is None:
+                continue
+            content_type, content = record
+            if self.handshake and content_type != HANDSHAKE:
+                raise PeerFault(Fault.INTERLEAVED, str(ContentType(content_type)))
+            if content:
+                self._empty_records = 0
+                return content_type, content
+            self._count_empty(content_type)
+
+    def _peek_header(self) -> tuple[int, int] | None:
+        """``(type, length)`` of the record at the front, checked as soon as its five bytes are there."""
+        buffer = self._buffer
+        if len(buffer) < HEADER_LENGTH:
+            if buffer and not ContentType.change_cipher_spec <= buffer[0] <= APPLICATION_DATA:
+                raise self._not_tls()
+            return None
+        outer_type = buffer[0]
+        if not ContentType.change_cipher_spec <= outer_type <= APPLICATION_DATA:
+            raise self._not_tls()
+        if buffer[1] != 3:
+            raise PeerFault(Fault.RECORD_VERSION, f"0x{buffer[1]:02x}{buffer[2]:02x}")
+        length = buffer[3] << 8 | buffer[4]
+        limit = MAX_PLAINTEXT if self._aead is None else MAX_CIPHERTEXT
+        if length > limit:
+            raise PeerFault(Fault.RECORD_OVERFLOW, f"{length} bytes")
+        return outer_type, length
+
+    def _not_tls(self) -> PeerFault:
+        start = bytes(self._buffer[:HEADER_LENGTH])
+        if self._aead is not None or self._change_cipher_specs:
+            return PeerFault(Fault.PLAINTEXT_RECORD_TYPE, f"0x{start[0]:02x}")
+        words = (b"GET ", b"POST", b"HEAD", b"PUT ", b"OPTI", b"PRI ", b"HTTP", b"CONN")
+        plain = ": these are the words of plain HTTP" if start[:4] in words else ""
+        return PeerFault(Fault.NOT_TLS, f"it begins with {start!r}{plain}")
+
+    def _open(self, outer_type: int, length: int) -> tuple[int, bytes] | None:
+        """Take one record off the buffer; None for one that is dropped."""
+        buffer = self._buffer
+        header = bytes(buffer[:HEADER_LENGTH])
+        payload = bytes(buffer[HEADER_LENGTH : HEADER_LENGTH + length])
+        del buffer[: HEADER_LENGTH + length]
+        if outer_type == CHANGE_CIPHER_SPEC:
+            self._check_change_cipher_spec(payload)
+            return None
+        aead = self._aead
+        if aead is None:
+            if outer_type == APPLICATION_DATA:
+                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
+            return outer_type, payload
+        if outer_type != APPLICATION_DATA:
+            # A peer that could not even derive keys says so in plaintext. Believing it costs nothing that cutting
+            # the wire wouldn't cost, and only until the first record has proven that it has the keys.
+            if outer_type == ALERT and not self._opened_any and length == 2:
+                return outer_type, payload
+            raise PeerFault(Fault.PLAINTEXT_RECORD_TYPE, str(ContentType(outer_type)))
+        if length < TAG_LENGTH:
+            raise PeerFault(Fault.RECORD_TOO_SHORT)
+        try:
+            inner = aead.decrypt((self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big"), payload, header)
+        except InvalidTag:
+            raise PeerFault(Fault.BAD_RECORD_MAC) from None
+        self._sequence += 1
+        self._opened_any = True
+        return self._strip_padding(inner)
+
+    def _strip_padding(self, inner: bytes) -> tuple[int, bytes]:
+        """TLSInnerPlaintext to content: the last byte that isn't zero is the type (section 5.4)."""
+        if len(inner) > MAX_INNER:
+            raise PeerFault(Fault.RECORD_OVERFLOW, f"{len(inner)} bytes after decryption")
+        if not inner or inner[-1] == 0:
+            inner = inner.rstrip(b"\0")
+            if not inner:
+                raise PeerFault(Fault.NO_INNER_TYPE)
+        content_type = inner[-1]
+        if content_type not in (ALERT, HANDSHAKE, APPLICATION_DATA):
+            raise PeerFault(Fault.INNER_TYPE, str(ContentType(content_type)))
+        return content_type, inner[:-1]
+
+    def _count_empty(self, content_type: int) -> None:
+        """Section 5.1: application data may be empty; nothing else may."""
+        if content_type != APPLICATION_DATA:
+            raise PeerFault(Fault.EMPTY_FRAGMENT, str(ContentType(content_type)))
+        self._empty_records += 1
+        if self._empty_records > MAX_EMPTY_RECORDS:
+            raise PeerFault(Fault.TOO_MANY_EMPTY_RECORDS)
+
+    def _check_change_cipher_spec(self, payload: bytes) -> None:
+        """Drop the one that compatibility mode allows (section 5); anything else is a fault."""
+        self._change_cipher_specs += 1
+        if not self.allow_change_cipher_spec:
+            raise PeerFault(Fault.CHANGE_CIPHER_SPEC, "not at this point")
+        if payload != b"\x01":
+            raise PeerFault(Fault.CHANGE_CIPHER_SPEC, "not the single byte 1")
+        if self._change_cipher_specs > MAX_CHANGE_CIPHER_SPECS:
+            raise PeerFault(Fault.CHANGE_CIPHER_SPEC, f"more than {MAX_CHANGE_CIPHER_SPECS}")
+        if self.handshake:
+            raise PeerFault(Fault.INTERLEAVED, "change_cipher_spec")
+
+    def read_application(self, data: bytes | bytearray | memoryview, chunks: list[bytes]) -> tuple[int, bytes] | None:
+        """After the handshake: decrypt all complete records in what is buffered and in ``data``.
+
+        Application data is appended to ``chunks`` as one piece. The first record of another type is given back at
+        once, since it may change the keys for those behind it; then call again with ``b""``. None: nothing is left.
+        """
+        source: bytes | bytearray | memoryview = data
+        if self._buffer:
+            self._buffer += data
+            source = self._buffer
+        if len(source) < HEADER_LENGTH or self.handshake:
+            return self._read_slowly(source)
+        with memoryview(source) as view:
+            position, gathered, other, fault = self._decrypt_run(view)
+            if source is not self._buffer:
+                self._buffer += view[position:]
+        if source is self._buffer:
+            del self._buffer[:position]
+        if gathered:
+            self._empty_records = 0
+            chunks.append(gathered)
+        if fault is not None:
+            raise fault
+        if other is not None:
+            return other
+        return self._read_slowly(self._buffer)
+
+    def _read_slowly(self, source: bytes | bytearray | memoryview) -> tuple[int, bytes] | None:
+        """What the fast loop leaves alone: partial headers, and every record that isn't plain application data."""
+        if source is not self._buffer:
+            self._buffer += source
+        return self.read()
+
+    def _decrypt_run(self, view: memoryview) -> tuple[int, bytes, tuple[int, bytes] | None, PeerFault | None]:
+        """Decrypt records back to back while they are complete application_data records.
+
+        ``(bytes consumed, plaintext, a record of another type, what was wrong)``. It stops, and leaves the judgement to
+        :meth:`read`, at everything that is unusual. The fault is returned, not raised: the plaintext before it counts.
+        """
+        aead = self._aead
+        assert aead is not None, "application data is read only under keys"
+        decrypt_into = aead.decrypt_into
+        iv, sequence = self._iv, self._sequence
+        end = len(view)
+        position = written = 0
+        output = bytearray(end)
+        other: tuple[int, bytes] | None = None
+        fault: PeerFault | None = None
+        with memoryview(output) as target:
+            while end - position >= HEADER_LENGTH and view[position] == APPLICATION_DATA:
+                length = view[position + 3] << 8 | view[position + 4]
+                body = position + HEADER_LENGTH
+                if not TAG_LENGTH < length <= MAX_CIPHERTEXT or view[position + 1] != 3 or end - body < length:
+                    break
+                stop = written + length - TAG_LENGTH
+                try:
+                    decrypt_into(
+                        (iv ^ sequence).to_bytes(IV_LENGTH, "big"),
+                        view[body : body + length],
+                        view[position:body],
+                        target[written:stop],
+                    )
+                except InvalidTag:
+                    fault = PeerFault(Fault.BAD_RECORD_MAC)
+                    break
+                sequence += 1
+                position = body + length
+                last = stop - 1
+                if output[last] != APPLICATION_DATA or stop - written > MAX_INNER or last == written:
+                    # Padding, another type, or nothing at all.
+                    try:
+                        content_type, content = self._strip_padding(bytes(target[written:stop]))
+                        if content_type != APPLICATION_DATA:
+                            other = (content_type, content)
+                            if not content:
+                                self._count_empty(content_type)
+                            break
+                        if not content:
+                            self._count_empty(content_type)
+                        last = written + len(content)
+                    except PeerFault as found:
+                        fault = found
+                        break
+                written = last
+            gathered = bytes(target[:written])
+        self._sequence = sequence
+        self._opened_any = True
+        return position, gathered, other, fault
+
+
+class RecordWriter:
+    """What goes to the peer: content in, records out with :meth:`drain`."""
+
+    __slots__ = ("_aead", "_iv", "_out", "_sequence", "record_limit")
+
+    def __init__(self) -> None:
+        self._out: list[bytes] = []
+        self._aead: AEAD | None = None
+        self._iv = 0
+        self._sequence = 0
+        self.record_limit = 0
+
+    @property
+    def records_left(self) -> int:
+        """How many records the current key may still protect (section 5.5)."""
+        return self.record_limit - self._sequence
+
+    def change_keys(self, secret: TrafficSecret) -> None:
+        self._aead, self._iv = secret.keys()
+        self._sequence = 0
+        self.record_limit = secret.suite.record_limit
+
+    def write(self, content_type: int, data: bytes | bytearray | memoryview, version: int = 0x0303) -> None:
+        """Cut ``data`` into records and protect them under the current keys, if there are any.
+
+        ``version`` goes into the header of a plaintext record; it means nothing (section 5.1).
+        """
+        out = self._out
+        aead = self._aead
+        length = len(data)
+        if aead is None:
+            for start in range(0, length, MAX_PLAINTEXT):
+                fragment = data[start : start + MAX_PLAINTEXT]
+                out.append(
+                    content_type.to_bytes(1, "big") + version.to_bytes(2, "big") + len(fragment).to_bytes(2, "big")
+                )
+                out.append(bytes(fragment))
+            return
+        encrypt = aead.encrypt
+        iv, sequence = self._iv, self._sequence
+        ending = content_type.to_bytes(1, "big")
+        for start in range(0, length, MAX_PLAINTEXT):
+            # Joining is the one copy that is needed: the content type has to follow the content (section 5.2).
+            inner = b"".join((data[start : start + MAX_PLAINTEXT], ending))
+            header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
+            out.append(header)
+            out.append(encrypt((iv ^ sequence).to_bytes(IV_LENGTH, "big"), inner, header))
+            sequence += 1
+        self._sequence = sequence
+
+    def write_change_cipher_spec(self) -> None:
+        """The dummy of compatibility mode, never protected (appendix E.4)."""
+        self._out.append(b"\x14\x03\x03\x00\x01\x01")
+
+    def write_alert(self, description: AlertDescription) -> None:
+        self.write(ALERT, alert_bytes(description))
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._out)
+
+    def drain(self) -> bytes:
+        """Everything written since the last call."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
