@@ -1,0 +1,362 @@
+"""The native engine: the only place that drives a handshake, and the only one that knows about failure.
+
+The handshake is a coroutine (``tlsprovider.handshake``). :meth:`NativeEngine.do_handshake` resumes it until it waits
+for bytes, waits for an answer, is finished, or fails. Three rules hold for failures:
+
+1. *Sticky.* A failure is kept and raised again by every later call, each time as a new object. It is kept without its
+   traceback, whose frames would keep the secrets of the handshake alive, and those frames are cleared.
+2. *One alert.* A fault of the peer or of a hook sends exactly one alert, under the keys of that moment; an alert
+   received, or a transport that ended, sends none.
+3. *Nothing is lost before it.* Plaintext that was authenticated before the failure is still read, then the failure.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from zope.interface import implementer
+
+from tlsprovider.crypto.schedule import export
+from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
+from tlsprovider.events import EventKind
+from tlsprovider.handshake.after import Connected
+from tlsprovider.handshake.client import ClientHandshake
+from tlsprovider.handshake.server import ServerHandshake
+from tlsprovider.handshake.steps import WANT_READ, Established, tell
+from tlsprovider.iana import AlertDescription
+from tlsprovider.interfaces import IEngine
+from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.record import RecordReader, RecordWriter
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+__all__ = ["NativeEngine"]
+
+# While a question is open, this much may wait; then the transport should be paused. A ClientHello and its early data
+# fit, a flood doesn't. The same bound, times four, for plaintext that nobody reads.
+MAX_WAITING: Final = 64 * 1024
+MAX_UNREAD: Final = 256 * 1024
+
+CLOSED_WITHOUT_NOTICE: Final = "unexpected eof while reading: the peer went away without close_notify"
+
+
+class InternalError(TLSError):
+    """A mistake in tlsprovider itself. Please report it with the traceback of ``__cause__``."""
+
+    alert = AlertDescription.internal_error
+
+
+@implementer(IEngine)
+class NativeEngine:
+    """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
+
+    session_reused = False
+    early_data = "not_sent"
+
+    def __init__(
+        self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
+    ) -> None:
+        self.is_server = handshake.is_server
+        self._reader = reader
+        self._writer = writer
+        self._handshake: ClientHandshake | ServerHandshake | None = handshake
+        self._coroutine: Coroutine[object, None, Established] | None = None
+        self._connected: Connected | None = None
+        self._failure: TLSError | None = None
+        self._busy = False
+        self._peer_ended = False
+        self._closed_early = False
+        self._config: Any = handshake.config
+
+    def __repr__(self) -> str:
+        return f"<NativeEngine {'server' if self.is_server else 'client'} {self.state}>"
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    @property
+    def handshake_complete(self) -> bool:
+        return self._connected is not None
+
+    @property
+    def state(self) -> str:
+        if self._failure is not None:
+            return "failed"
+        return "connected" if self._handshake is None else self._handshake.state
+
+    @property
+    def failure(self) -> TLSError | None:
+        return self._failure
+
+    @property
+    def question(self) -> Question[Any] | None:
+        return self._handshake.question if self._handshake is not None else None
+
+    @property
+    def wants_input(self) -> bool:
+        if self._failure is not None:
+            return False
+        if self._connected is None:
+            return self.question is None or self._reader.buffered < MAX_WAITING
+        return self._connected.pending < MAX_UNREAD and not self._connected.close_received
+
+    @property
+    def pending(self) -> int:
+        return self._connected.pending if self._connected is not None else 0
+
+    @property
+    def close_sent(self) -> bool:
+        return self._connected.close_sent if self._connected is not None else self._closed_early
+
+    @property
+    def close_received(self) -> bool:
+        if self._connected is not None:
+            return self._connected.close_received
+        return isinstance(self._failure, ClosedByPeer)
+
+    @property
+    def _established(self) -> Established | None:
+        return self._connected.established if self._connected is not None else None
+
+    @property
+    def version(self) -> str | None:
+        return "TLSv1.3" if self._connected is not None else None
+
+    @property
+    def cipher(self) -> str | None:
+        return self._established.suite.number.name if self._established is not None else None
+
+    @property
+    def group(self) -> str | None:
+        return self._established.group.name if self._established is not None else None
+
+    @property
+    def signature_scheme(self) -> str | None:
+        scheme = self._established.peer.scheme if self._established is not None else None
+        return scheme.name if scheme is not None else None
+
+    @property
+    def alpn(self) -> str | None:
+        return self._established.alpn if self._established is not None else None
+
+    @property
+    def server_name(self) -> str | None:
+        if self._established is not None:
+            return self._established.server_name
+        return self._handshake.server_name if self._handshake is not None else None
+
+    @property
+    def peer_certificates(self) -> tuple[Certificate, ...]:
+        return self._established.peer.certificates if self._established is not None else ()
+
+    @property
+    def verified_chain(self) -> tuple[Certificate, ...]:
+        return self._established.peer.verified_chain if self._established is not None else ()
+
+    @property
+    def local_certificates(self) -> tuple[Certificate, ...]:
+        return self._established.local_certificates if self._established is not None else ()
+
+    # -- the handshake ---------------------------------------------------------------------------------------------
+
+    def do_handshake(self) -> None:
+        """See :meth:`IEngine.do_handshake`. The semantics are those of SSL_do_handshake(3), in exceptions."""
+        self._raise_failure()
+        handshake = self._handshake
+        if handshake is None:
+            return
+        if self._busy:
+            raise MisuseError("do_handshake() was called from inside one of its own hooks")
+        question = handshake.question
+        if question is not None and not question.answered:
+            if not self._peer_ended:
+                raise WantAnswer(question)
+            self._fail(TruncatedError("unexpected eof while reading: the peer went away while a question was open"))
+            self._raise_failure()
+        reason = self._resume(handshake)
+        self._raise_failure()
+        if reason is WANT_READ:
+            raise WantRead
+        if reason is not None:
+            assert isinstance(reason, Question)
+            raise WantAnswer(reason)
+
+    def _resume(self, handshake: ClientHandshake | ServerHandshake) -> object:
+        """Let the coroutine run: it pauses (the reason is returned), ends (None), or fails (None, and a failure)."""
+        if self._coroutine is None:
+            handshake.tell("handshake_start", "server" if self.is_server else "client")
+            self._coroutine = handshake.run()
+        self._busy = True
+        try:
+            return self._coroutine.send(None)
+        except StopIteration as finished:
+            established: Established = finished.value
+        except TLSError as failure:
+            self._fail(failure)
+            return None
+        except Exception as bug:
+            internal = InternalError(f"an internal error: {type(bug).__name__}: {bug}")
+            internal.__cause__ = bug
+            self._fail(internal)
+            return None
+        finally:
+            self._busy = False
+        self._finish(handshake, established)
+        return None
+
+    def _finish(self, handshake: ClientHandshake | ServerHandshake, established: Established) -> None:
+        self._config = handshake.config
+        self._connected = Connected(established, self._reader, self._writer, self._tell, self.is_server)
+        self._handshake = self._coroutine = None
+        self._guard(self._tell, "handshake_done", "server" if self.is_server else "client")
+        if self._reader.buffered or self._reader.handshake:
+            # What the peer sent right behind its Finished.
+            self._guard(self._connected.process, b"")
+
+    def _tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
+        tell(self._config, kind, name, data)
+
+    # -- failure ---------------------------------------------------------------------------------------------------
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure.afresh()
+
+    def _fail(self, error: TLSError) -> None:
+        """Keep a failure, send its alert, and let go of everything secret."""
+        for one in (error, error.__cause__):
+            if one is not None:
+                traceback.clear_frames(one.__traceback__)
+        self._failure = error.afresh()
+        if error.alert is not None and not isinstance(error, AlertReceived) and not self.close_sent:
+            self._writer.write_alert(error.alert)
+            self._report_alert(error.alert)
+        if self._coroutine is not None:
+            self._coroutine.close()
+        self._handshake = self._coroutine = None
+
+    def _report_alert(self, alert: AlertDescription) -> None:
+        """A listener that fails now has nothing left to stop: the connection has failed already."""
+        try:
+            self._tell("alert_sent", alert.name, bytes((2, alert)))
+        except TLSError as failure:
+            assert self._failure is not None
+            self._failure.add_note(str(failure))
+
+    def _guard(self, step: Any, *arguments: object) -> None:
+        """Run a step of the established connection; what it raises becomes the failure, for the next call to tell."""
+        try:
+            step(*arguments)
+        except TLSError as failure:
+            self._fail(failure)
+
+    # -- bytes -----------------------------------------------------------------------------------------------------
+
+    def process_incoming(self, data: bytes | bytearray | memoryview) -> None:
+        """See :meth:`IEngine.process_incoming`."""
+        if self._failure is not None:
+            return
+        if self._connected is None:
+            self._reader.feed(data)
+            return
+        self._guard(self._connected.process, data)
+
+    def process_eof(self) -> None:
+        """See :meth:`IEngine.process_eof`."""
+        self._peer_ended = True
+        if self._handshake is not None:
+            self._handshake.peer_ended = True
+
+    def process_outgoing(self) -> bytes:
+        """See :meth:`IEngine.process_outgoing`."""
+        if not self._writer.pending:
+            return b""
+        if self._connected is not None:
+            self._connected.drained()
+        return self._writer.drain()
+
+    def read(self, max_bytes: int | None = None) -> bytes:
+        """See :meth:`IEngine.read`."""
+        connected = self._connected
+        if connected is not None:
+            if connected.pending:
+                if max_bytes is not None and max_bytes < 1:
+                    raise MisuseError(f"read() takes at least one byte, not {max_bytes}")
+                return connected.take(max_bytes)
+            self._raise_failure()
+            if connected.close_received:
+                return b""
+            if self._peer_ended:
+                raise TruncatedError(CLOSED_WITHOUT_NOTICE)
+            raise WantRead
+        self._raise_failure()
+        raise MisuseError("the handshake is not complete: call do_handshake() first")
+
+    def read_into(self, buffer: bytearray | memoryview) -> int:
+        """See :meth:`IEngine.read_into`."""
+        with memoryview(buffer) as view, view.cast("B") as target:
+            data = self.read(len(target))
+            target[: len(data)] = data
+        return len(data)
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """See :meth:`IEngine.write`."""
+        self._raise_failure()
+        if self._connected is None:
+            raise MisuseError("the handshake is not complete: call do_handshake() first")
+        if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1):
+            data = data.cast("B")
+        return self._connected.write(data)
+
+    def shutdown(self) -> None:
+        """See :meth:`IEngine.shutdown`. In the middle of a handshake it is given up: user_canceled, close_notify."""
+        if self._connected is not None:
+            if self._failure is None:
+                self._connected.shutdown()
+            return
+        if self._closed_early or self._failure is not None:
+            return
+        handshake = self._handshake
+        assert handshake is not None
+        self._closed_early = True
+        if self._coroutine is not None and (not self.is_server or handshake.client_random):
+            # Section 6.1: user_canceled is followed by close_notify. A peer that has seen nothing of us gets nothing.
+            self._writer.write_alert(AlertDescription.user_canceled)
+            self._writer.write_alert(AlertDescription.close_notify)
+        self._fail(MisuseError("the handshake was given up: shutdown() was called before it was complete"))
+
+    def key_update(self, request_peer: bool = False) -> None:
+        """See :meth:`IEngine.key_update`."""
+        self._raise_failure()
+        if self._connected is None:
+            raise MisuseError("the handshake is not complete: call do_handshake() first")
+        self._connected.key_update(request_peer)
+
+    def trailing_bytes(self) -> bytes:
+        """See :meth:`IEngine.trailing_bytes`."""
+        if self._connected is None or not self._connected.close_received:
+            return b""
+        return self._reader.take_rest()
+
+    # -- exporters -------------------------------------------------------------------------------------------------
+
+    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
+        """RFC 9846 section 7.5: ``length`` bytes, the same on both sides for the same label and context."""
+        established = self._established
+        if established is None:
+            raise MisuseError("the handshake is not complete: there is nothing to export yet")
+        name = label.encode("utf-8")
+        suite = established.suite
+        if not 1 <= len(name) <= 249:
+            raise ValueError(f"label: expected 1 to 249 bytes, got {len(name)}")
+        if not 1 <= length <= 255 * suite.hash_length:
+            raise ValueError(f"length: expected 1 to {255 * suite.hash_length} bytes, got {length}")
+        return export(suite, established.exporter_secret, name, context, length)
+
+    def channel_binding(self, kind: str) -> bytes:
+        """``tls-exporter`` of RFC 9266: 32 bytes that are unique to this connection."""
+        if kind != "tls-exporter":
+            raise ValueError(f"channel binding {kind!r} does not exist in TLS 1.3; use 'tls-exporter'")
+        return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)

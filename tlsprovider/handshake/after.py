@@ -1,0 +1,189 @@
+"""After the handshake: application data, and the few messages that may still come (RFC 9846 sections 4.7 and 6).
+
+Everything that arrived is decrypted at once and waits as plaintext; so what came before a fault or before the end of
+the connection is still delivered, in order, and then the fault or the end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from tlsprovider.crypto.schedule import TrafficSecret
+from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
+from tlsprovider.events import EventKind
+from tlsprovider.handshake.steps import Established, decode_alert
+from tlsprovider.iana import AlertDescription, HandshakeType
+from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter
+from tlsprovider.wire.messages import KeyUpdate, NewSessionTicket
+
+__all__ = ["Connected"]
+
+# Each of these costs its receiver a key derivation or an allocation; a peer that sends so many in a row, with no
+# application data between, only wants to keep us busy.
+MAX_MESSAGES_WITHOUT_DATA: Final = 32
+
+Tell = Callable[[EventKind, str, bytes], None]
+
+
+class Connected:
+    """Both directions of an established connection."""
+
+    def __init__(
+        self, established: Established, reader: RecordReader, writer: RecordWriter, tell: Tell, is_server: bool
+    ) -> None:
+        self.established = established
+        self.close_sent = False
+        self.close_received = False
+        self.pending = 0
+        self._reader = reader
+        self._writer = writer
+        self._tell = tell
+        self._is_server = is_server
+        self._read_secret: TrafficSecret = established.read_secret
+        self._write_secret: TrafficSecret = established.write_secret
+        self._chunks: deque[bytes] = deque()
+        self._messages_without_data = 0
+        self._update_requested = False
+        self._update_answered = False
+
+    # -- what arrives ----------------------------------------------------------------------------------------------
+
+    def process(self, data: bytes | bytearray | memoryview) -> None:
+        """Take bytes from the peer. Raises PeerFault or AlertReceived; plaintext that came before is kept."""
+        reader = self._reader
+        if self.close_received:
+            reader.feed(data)
+            return
+        chunks: list[bytes] = []
+        try:
+            record = reader.read_application(data, chunks)
+            while record is not None:
+                self._keep(chunks)
+                self._read_record(*record)
+                if self.close_received:
+                    return
+                record = reader.read_application(b"", chunks)
+        finally:
+            self._keep(chunks)
+
+    def _keep(self, chunks: list[bytes]) -> None:
+        for chunk in chunks:
+            self._chunks.append(chunk)
+            self.pending += len(chunk)
+            self._messages_without_data = 0
+        chunks.clear()
+
+    def _read_record(self, content_type: int, content: bytes) -> None:
+        if content_type == APPLICATION_DATA:
+            self._keep([content])
+        elif content_type == HANDSHAKE:
+            self._reader.handshake.add(content)
+            while (message := self._reader.handshake.next_message()) is not None:
+                self._read_message(message)
+        else:
+            self._read_alert(content)
+
+    def _read_message(self, message: bytes) -> None:
+        kind = HandshakeType(message[0])
+        self._tell("message_received", kind.name, message)
+        self._messages_without_data += 1
+        if self._messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
+            raise PeerFault(Fault.TOO_MANY_MESSAGES, f"more than {MAX_MESSAGES_WITHOUT_DATA}")
+        if kind is HandshakeType.key_update:
+            self._read_key_update(KeyUpdate.decode(message))
+        elif kind is HandshakeType.new_session_ticket and not self._is_server:
+            # Checked, and not used: this engine doesn't resume yet.
+            NewSessionTicket.decode(message)
+        else:
+            raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} after the handshake")
+
+    def _read_key_update(self, message: KeyUpdate) -> None:
+        """Section 4.7.3. However many requests come before our answer has left, one answer is enough."""
+        self._read_secret = self._read_secret.successor()
+        self._reader.change_keys(self._read_secret)
+        self._update_requested = False
+        self._tell("key_update", "read", b"")
+        if message.update_requested and not self._update_answered and not self.close_sent:
+            self._send_key_update(KeyUpdate(False))
+            self._update_answered = True
+
+    def _read_alert(self, content: bytes) -> None:
+        alert = decode_alert(content)
+        self._tell("alert_received", alert.name, content)
+        if alert is AlertDescription.close_notify:
+            self.close_received = True
+        elif alert is AlertDescription.user_canceled:
+            # It says nothing that the close_notify behind it doesn't say (section 6.1); but it must not be a way to
+            # keep us busy either.
+            self._messages_without_data += 1
+            if self._messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
+                raise PeerFault(Fault.TOO_MANY_MESSAGES, "user_canceled alerts")
+        else:
+            raise AlertReceived(alert)
+
+    def take(self, most: int | None) -> bytes:
+        """Plaintext, at most ``most`` bytes; only when ``pending`` says that there is some."""
+        chunks = self._chunks
+        first = chunks.popleft()
+        if most is None:
+            self.pending = 0
+            if not chunks:
+                return first
+            chunks.appendleft(first)
+            data = b"".join(chunks)
+            chunks.clear()
+            return data
+        if len(first) > most:
+            chunks.appendleft(first[most:])
+            first = first[:most]
+        self.pending -= len(first)
+        return first
+
+    # -- what is sent ----------------------------------------------------------------------------------------------
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Protect all of ``data``, changing keys on the way when the cipher's limit is near (section 5.5)."""
+        if self.close_sent:
+            raise MisuseError("the connection is closed for writing: shutdown() was called")
+        length = len(data)
+        writer = self._writer
+        # One record is kept for the KeyUpdate itself.
+        if length <= (writer.records_left - 1) * MAX_PLAINTEXT:
+            writer.write(APPLICATION_DATA, data)
+            return length
+        position = 0
+        while position < length:
+            if writer.records_left <= 1:
+                self._send_key_update(KeyUpdate(False))
+            room = (writer.records_left - 1) * MAX_PLAINTEXT
+            writer.write(APPLICATION_DATA, data[position : position + room])
+            position += room
+        return length
+
+    def key_update(self, request_peer: bool) -> None:
+        """Section 4.7.3. A second request waits for the answer to the first."""
+        if self.close_sent:
+            raise MisuseError("the connection is closed for writing: shutdown() was called")
+        request = request_peer and not self._update_requested
+        self._update_requested = self._update_requested or request
+        self._send_key_update(KeyUpdate(request))
+
+    def _send_key_update(self, message: KeyUpdate) -> None:
+        encoded = message.encode()
+        self._tell("message_sent", "key_update", encoded)
+        self._writer.write(HANDSHAKE, encoded)
+        self._write_secret = self._write_secret.successor()
+        self._writer.change_keys(self._write_secret)
+        self._tell("key_update", "write", b"")
+
+    def shutdown(self) -> None:
+        """close_notify, once (section 6.1). Only this direction is closed."""
+        if not self.close_sent:
+            self.close_sent = True
+            self._writer.write_alert(AlertDescription.close_notify)
+
+    def drained(self) -> None:
+        """What was outgoing has left: a later request for a KeyUpdate gets an answer of its own."""
+        self._update_answered = False

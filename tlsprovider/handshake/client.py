@@ -1,0 +1,305 @@
+"""The client's side, RFC 9846 section 2 (figure 1) and appendix A.1.
+
+    Client                                                        Server
+
+    ClientHello                    -------->
+                                   <--------           HelloRetryRequest      sometimes
+    ClientHello                    -------->
+                                                             ServerHello
+                                                   {EncryptedExtensions}
+                                                    {CertificateRequest}      sometimes
+                                                           {Certificate}
+                                                     {CertificateVerify}
+                                   <--------                  {Finished}
+    {Certificate}                                                             if asked
+    {CertificateVerify}                                                       if there was one
+    {Finished}                     -------->
+
+:meth:`ClientHandshake.run` is that figure; below it, the steps follow in the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+
+from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
+from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
+from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
+from tlsprovider.crypto.suites import SUITES, Suite
+from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.handshake import negotiate
+from tlsprovider.handshake.steps import Established, PeerChain, Steps, certificate_message, per_config
+from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.questions import ChooseIdentity
+from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter
+from tlsprovider.wire import extensions as ext
+from tlsprovider.wire.codec import vector16
+from tlsprovider.wire.messages import (
+    Certificate,
+    CertificateRequest,
+    ClientHello,
+    EncryptedExtensions,
+    ServerHello,
+)
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from tlsprovider.config import ClientConfig
+    from tlsprovider.identity import Identity
+
+__all__ = ["ClientHandshake"]
+
+
+@attrs.frozen(repr=False)
+class Offer:
+    """A ClientHello that was sent, and the keys behind it."""
+
+    session_id: bytes
+    keys: dict[NamedGroup, KeyExchange]
+    extensions: frozenset[int]
+
+
+@per_config
+def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
+    """Everything in a ClientHello that depends on the configuration alone: ``(numbers, encoded)``."""
+    certificates_only = [scheme for scheme in CERTIFICATE_SCHEMES if scheme not in config.signature_schemes]
+    known_for_certificates = [scheme for scheme in certificates_only if scheme.name.startswith("rsa_pkcs1_")]
+    extensions: list[tuple[int, bytes]] = [
+        (X.supported_versions, ext.encode_offered_versions([ProtocolVersion.TLSv1_3])),
+        (X.supported_groups, ext.encode_u16s(config.groups)),
+        # PKCS#1 v1.5 is for signatures in certificates (section 4.3.3). Peers look for it here rather than in
+        # signature_algorithms_cert; in CertificateVerify it is refused.
+        (X.signature_algorithms, ext.encode_u16s((*config.signature_schemes, *known_for_certificates))),
+    ]
+    if config.alpn:
+        extensions.append((X.application_layer_protocol_negotiation, ext.encode_alpn(config.alpn)))
+    if config.verify_peer is not None:
+        # Stapled answers are asked for when there is somebody to look at them.
+        extensions.append((X.status_request, ext.STATUS_REQUEST))
+        extensions.append((X.signed_certificate_timestamp, b""))
+    return frozenset(number for number, _ in extensions), _encode(extensions)
+
+
+def _encode(extensions: Iterable[tuple[int, bytes]]) -> bytes:
+    """Extensions without the length of the block, to be put together from parts."""
+    return ext.encode_block(extensions)[2:]
+
+
+class ClientHandshake(Steps):
+    """One handshake as a client. ``server_name``: what to verify; it is sent as SNI when ``send_name``."""
+
+    is_server: ClassVar[bool] = False
+    config: ClientConfig
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        reader: RecordReader,
+        writer: RecordWriter,
+        server_name: str | None,
+        sni: str | None,
+    ) -> None:
+        super().__init__(config, reader, writer)
+        self.server_name = server_name
+        self._sni = sni
+        self._compatibility_sent = False
+
+    async def run(self) -> Established:
+        offer = self._send_client_hello()
+        hello, suite = await self._read_server_hello(offer, None)
+        if hello.is_retry_request:
+            offer, retry = self._retry(offer, hello, suite), hello
+            hello, suite = await self._read_server_hello(offer, retry)
+        group, handshake = self._derive_handshake_secret(offer, hello, suite)
+        ours, theirs = self.change_to_handshake_keys(handshake)
+        alpn = await self._read_encrypted_extensions(offer)
+        request, chain = await self._read_certificate_or_request(offer)
+        peer = await self.read_certificate_verify(chain)
+        await self.read_finished(peer, theirs)
+
+        write_secret, read_secret, exporter = self.derive_application_secrets(handshake.main())
+        self.reader.change_keys(read_secret)
+
+        self._send_compatibility_mark()
+        identity = await self._send_certificate(request)
+        self.send_finished(ours)
+        self.change_write_keys(write_secret)
+        return Established(
+            suite=suite,
+            group=group,
+            alpn=alpn,
+            server_name=self.server_name,
+            peer=peer,
+            local_certificates=identity.certificates if identity is not None else (),
+            exporter_secret=exporter,
+            read_secret=read_secret,
+            write_secret=write_secret,
+        )
+
+    # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
+
+    def _send_client_hello(self) -> Offer:
+        config = self.config
+        keys = generate_shares(config.key_shares, config.key_entropy)
+        # A session id makes middleboxes believe in a resumption of TLS 1.2 (appendix E.4).
+        self.client_random = config.entropy(32)
+        return self._send_hello(config.entropy(32), keys)
+
+    def _send_hello(
+        self, session_id: bytes, keys: dict[NamedGroup, KeyExchange], retry: bool = False, cookie: bytes | None = None
+    ) -> Offer:
+        numbers, fixed = _fixed_extensions(self.config)
+        own = [(X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()]))]
+        if self._sni is not None:
+            own.insert(0, (X.server_name, ext.encode_server_name(self._sni)))
+        if cookie is not None:
+            own.append((X.cookie, ext.encode_cookie(cookie)))
+        block = vector16(fixed + _encode(own))
+        message = ClientHello.encode(self.client_random, session_id, self.config.cipher_suites, block)
+        self.enter("send_client_hello")
+        self.transcript.add(message)
+        # The first record of a connection says TLS 1.0 for the sake of old servers (section 5.1).
+        self.writer.write(HANDSHAKE, message, version=0x0303 if retry else 0x0301)
+        self.tell("message_sent", "client_hello", message)
+        self.reader.allow_change_cipher_spec = True
+        return Offer(session_id, keys, numbers | {number for number, _ in own})
+
+    # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
+
+    async def _read_server_hello(self, offer: Offer, retry: ServerHello | None) -> tuple[ServerHello, Suite]:
+        data = await self.read(HandshakeType.server_hello)
+        hello = ServerHello.decode(data, offer.extensions)
+        if hello.is_retry_request and retry is not None:
+            raise PeerFault(Fault.SECOND_RETRY)
+        number = negotiate.check_server_hello(hello, offer.session_id, self.config.cipher_suites, retry)
+        suite = SUITES[number]
+        if hello.is_retry_request:
+            self.transcript.restart(suite.hash_name)
+        else:
+            self.transcript.start(suite.hash_name)
+        self.transcript.add(data)
+        return hello, suite
+
+    def _retry(self, offer: Offer, retry: ServerHello, suite: Suite) -> Offer:
+        """Answer a HelloRetryRequest: the same hello, with what it asked for."""
+        keys = offer.keys
+        selected = retry.extensions.get(X.key_share)
+        cookie = retry.extensions.get(X.cookie)
+        if selected is None and cookie is None:
+            raise PeerFault(Fault.RETRY_WITHOUT_CHANGE)
+        if selected is not None:
+            group = NamedGroup(ext.decode_selected_u16(selected, X.key_share))
+            if group not in self.config.groups:
+                raise PeerFault(Fault.RETRY_GROUP, f"{group} was not offered")
+            if group in keys:
+                raise PeerFault(Fault.RETRY_GROUP, f"a key share for {group} was there already")
+            keys = {group: generate(group, self.config.key_entropy)}
+        if self.reader.handshake:
+            # The server can't know yet what comes next; and no message may run across this point.
+            raise PeerFault(Fault.KEY_CHANGE_SPLIT, "after HelloRetryRequest")
+        self._send_compatibility_mark()
+        echoed = ext.decode_cookie(cookie) if cookie is not None else None
+        return self._send_hello(offer.session_id, keys, retry=True, cookie=echoed)
+
+    def _explain_alert(self, alert: AlertDescription) -> str:
+        """A server that only knows TLS 1.2 finds nothing that it knows in our hello, and says so in one of two ways."""
+        if self.state == "read_server_hello" and alert is AlertDescription.protocol_version:
+            return f"the server does not speak TLS 1.3; {negotiate.WAY_OUT}"
+        if self.state == "read_server_hello" and alert is AlertDescription.handshake_failure:
+            return (
+                "the server accepts none of the cipher suites, groups or signatures that were offered,"
+                f" or does not speak TLS 1.3 ({negotiate.WAY_OUT})"
+            )
+        return ""
+
+    # -- keys, section 7 -------------------------------------------------------------------------------------------
+
+    def _derive_handshake_secret(
+        self, offer: Offer, hello: ServerHello, suite: Suite
+    ) -> tuple[NamedGroup, HandshakeSecret]:
+        if X.pre_shared_key in hello.extensions:
+            raise PeerFault(Fault.PSK_NOT_OFFERED)
+        content = hello.extensions.get(X.key_share)
+        if content is None:
+            raise PeerFault(Fault.MISSING_EXTENSION, "key_share in ServerHello")
+        number, share = ext.decode_key_share(content)
+        group = NamedGroup(number)
+        key = offer.keys.get(group)
+        if key is None:
+            raise PeerFault(Fault.KEY_SHARE_GROUP, str(group))
+        return group, EarlySecret(suite).handshake(key.finish(share))
+
+    # -- the server's protected flight, sections 4.4 and 4.5 -------------------------------------------------------
+
+    async def _read_encrypted_extensions(self, offer: Offer) -> str | None:
+        data = await self.read(HandshakeType.encrypted_extensions)
+        extensions = EncryptedExtensions.decode(data, offer.extensions).extensions
+        self.transcript.add(data)
+        if extensions.get(X.server_name):
+            raise PeerFault(Fault.DECODE_ERROR, "server_name in EncryptedExtensions is not empty")
+        groups = extensions.get(X.supported_groups)
+        if groups is not None:
+            # Advice for the next connection (section 4.3.7); it has to be well-formed all the same.
+            ext.decode_u16s(groups, X.supported_groups)
+        alpn = extensions.get(X.application_layer_protocol_negotiation)
+        return negotiate.check_alpn(alpn, self.config.alpn)
+
+    async def _read_certificate_or_request(self, offer: Offer) -> tuple[CertificateRequest | None, PeerChain]:
+        """Section 4.4.2: a request may stand before the server's own certificate."""
+        request = None
+        data = await self.read(HandshakeType.certificate, HandshakeType.certificate_request)
+        if data[0] == HandshakeType.certificate_request:
+            request = CertificateRequest.decode(data)
+            if request.context:
+                raise PeerFault(Fault.CERTIFICATE_CONTEXT, "CertificateRequest")
+            if X.signature_algorithms not in request.extensions:
+                raise PeerFault(Fault.MISSING_EXTENSION, "signature_algorithms in CertificateRequest")
+            self.transcript.add(data)
+            data = await self.read(HandshakeType.certificate)
+        chain = self.parse_certificate(data, offer.extensions)
+        if not chain.certificates:
+            raise PeerFault(Fault.EMPTY_CERTIFICATE)
+        return request, chain
+
+    # -- the client's protected flight -----------------------------------------------------------------------------
+
+    def _send_compatibility_mark(self) -> None:
+        """One change_cipher_spec before the second flight, whichever that is (appendix E.4)."""
+        if not self._compatibility_sent:
+            self._compatibility_sent = True
+            self.writer.write_change_cipher_spec()
+
+    async def _send_certificate(self, request: CertificateRequest | None) -> Identity | None:
+        if request is None:
+            return None
+        schemes = ext.decode_u16s(request.extensions[X.signature_algorithms], X.signature_algorithms)
+        identity = await self._choose_identity(request, schemes)
+        scheme = negotiate.choose_signature(schemes, identity) if identity is not None else None
+        if identity is None or scheme is None:
+            # No certificate that would do: an empty list says so (section 4.5.1.2).
+            self.send(HandshakeType.certificate, Certificate.encode(b"", ()))
+            return None
+        self.send(HandshakeType.certificate, certificate_message(identity))
+        await self.send_certificate_verify(identity, scheme)
+        return identity
+
+    async def _choose_identity(self, request: CertificateRequest, schemes: tuple[int, ...]) -> Identity | None:
+        config = self.config
+        if config.choose_identity is None:
+            return config.identity
+        authorities = request.extensions.get(X.certificate_authorities)
+        question = ChooseIdentity(
+            is_server=False,
+            server_name=self.server_name,
+            signature_schemes=tuple([SignatureScheme(scheme) for scheme in schemes]),
+            authorities=ext.decode_authorities(authorities) if authorities is not None else (),
+        )
+        return self.check_identity(await self.ask("choose_identity", config.choose_identity, question))
+
+    def _verify_with(self, trust: object, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        return self.config.trust.verify_server(certificates, self.server_name, self.config.clock())

@@ -1,0 +1,190 @@
+"""Choices: an offer and a configuration in, a choice or a Fault out. Pure functions, no keys, no I/O.
+
+Servers choose (``choose_``), clients check that what was chosen had been offered (``check_``). The server's order of
+preference decides throughout; among its groups, one that the client has sent a share for saves a round trip, but never
+at the price of post-quantum protection that both sides have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.identity import Identity
+from tlsprovider.wire import extensions as ext
+from tlsprovider.wire.messages import DOWNGRADE_TLS11, DOWNGRADE_TLS12, LEGACY_VERSION, ClientHello, ServerHello
+
+__all__ = [
+    "check_alpn",
+    "check_hello_unchanged",
+    "check_server_hello",
+    "check_version",
+    "choose_alpn",
+    "choose_group",
+    "choose_identity",
+    "choose_signature",
+    "choose_suite",
+    "choose_version",
+]
+
+TLS13: Final = ProtocolVersion.TLSv1_3
+WAY_OUT: Final = "the provider 'openssl' speaks older versions"
+
+
+# -- the server chooses ------------------------------------------------------------------------------------------------
+
+
+def choose_version(hello: ClientHello) -> ProtocolVersion:
+    """Section 4.3.1. Older versions than TLS 1.3 are not spoken here."""
+    offered = hello.extensions.get(X.supported_versions) if hello.extensions else None
+    if offered is None:
+        newest = ProtocolVersion(min(hello.legacy_version, LEGACY_VERSION))
+        raise PeerFault(Fault.NO_COMMON_VERSION, f"the client speaks {newest} at most; {WAY_OUT}")
+    versions = ext.decode_offered_versions(offered)
+    if TLS13 not in versions:
+        names = ", ".join(str(ProtocolVersion(version)) for version in versions)
+        raise PeerFault(Fault.NO_COMMON_VERSION, f"the client offers {names}; {WAY_OUT}")
+    if hello.legacy_version != LEGACY_VERSION:
+        raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
+    if hello.compression_methods != b"\0":
+        raise PeerFault(Fault.COMPRESSION)
+    return TLS13
+
+
+def choose_suite(offered: Collection[int], allowed: Sequence[CipherSuite]) -> CipherSuite:
+    """Section 4.2.1."""
+    for suite in allowed:
+        if suite in offered:
+            return suite
+    raise PeerFault(Fault.NO_COMMON_SUITE, f"offered: {_names(CipherSuite, offered)}; allowed: {_listed(allowed)}")
+
+
+POST_QUANTUM: Final = frozenset(
+    (NamedGroup.X25519MLKEM768, NamedGroup.SecP256r1MLKEM768, NamedGroup.SecP384r1MLKEM1024)
+)
+
+
+def choose_group(
+    offered: Collection[int], shares: Mapping[int, bytes], allowed: Sequence[NamedGroup]
+) -> tuple[NamedGroup, bytes | None]:
+    """The group, and the client's share for it; None means that a HelloRetryRequest has to ask for one."""
+    common = [group for group in allowed if group in offered]
+    if not common:
+        raise PeerFault(Fault.NO_COMMON_GROUP, f"offered: {_names(NamedGroup, offered)}; allowed: {_listed(allowed)}")
+    protected = [group for group in common if group in POST_QUANTUM]
+    candidates = protected if common[0] in POST_QUANTUM else common
+    for group in candidates:
+        if group in shares:
+            return group, shares[group]
+    return candidates[0], None
+
+
+def choose_signature(offered: Collection[int], identity: Identity) -> SignatureScheme | None:
+    """The first scheme of the identity's key that the peer can verify (section 4.3.3)."""
+    for scheme in identity.schemes:
+        if scheme in offered:
+            return scheme
+    return None
+
+
+def choose_alpn(offered: Sequence[str] | None, allowed: Sequence[str]) -> str | None:
+    """RFC 7301 section 3.2. No protocols on either side: none is spoken of."""
+    if not offered or not allowed:
+        return None
+    for name in allowed:
+        if name in offered:
+            return name
+    raise PeerFault(Fault.NO_COMMON_ALPN, f"offered: {', '.join(offered)}; allowed: {', '.join(allowed)}")
+
+
+def choose_identity(
+    identities: Iterable[Identity],
+    server_name: str | None,
+    schemes: Collection[int],
+    authorities: Collection[bytes],
+) -> Identity:
+    """The certificate to show: one that can sign for this client, best by name, then by the issuers it knows."""
+    able = [one for one in identities if choose_signature(schemes, one) is not None]
+    if not able:
+        raise PeerFault(Fault.NO_COMMON_SIGNATURE, f"the client can verify: {_names(SignatureScheme, schemes)}")
+    named = [one for one in able if server_name is not None and one.matches(server_name)] or able
+    known = [one for one in named if any(issuer in authorities for issuer in one.issuers)] if authorities else []
+    return (known or named)[0]
+
+
+def check_hello_unchanged(first: ClientHello, second: ClientHello) -> None:
+    """Section 4.2.2: what a client may change after HelloRetryRequest, and nothing else."""
+    same = (
+        first.random == second.random
+        and first.session_id == second.session_id
+        and first.cipher_suites == second.cipher_suites
+        and first.legacy_version == second.legacy_version
+        and first.compression_methods == second.compression_methods
+    )
+    if not same or _lasting(first) != _lasting(second):
+        raise PeerFault(Fault.HELLO_CHANGED)
+
+
+CHANGEABLE: Final = frozenset((X.key_share, X.early_data, X.cookie, X.pre_shared_key, X.padding))
+
+
+def _lasting(hello: ClientHello) -> dict[int, bytes]:
+    return {number: data for number, data in (hello.extensions or {}).items() if number not in CHANGEABLE}
+
+
+# -- the client checks -------------------------------------------------------------------------------------------------
+
+
+def check_version(hello: ServerHello) -> None:
+    """Section 4.3.1; the downgrade sentinel of section 4.2.3 tells an old server from an attacker."""
+    selected = hello.extensions.get(X.supported_versions)
+    if selected is None:
+        if hello.random.endswith((DOWNGRADE_TLS12, DOWNGRADE_TLS11)):
+            raise PeerFault(Fault.DOWNGRADE)
+        version = ProtocolVersion(hello.legacy_version)
+        raise PeerFault(Fault.NO_COMMON_VERSION, f"the server chose {version}; {WAY_OUT}")
+    version = ProtocolVersion(ext.decode_selected_u16(selected, X.supported_versions))
+    if version != TLS13:
+        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(version))
+    if hello.legacy_version != LEGACY_VERSION:
+        raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
+
+
+def check_server_hello(
+    hello: ServerHello, session_id: bytes, offered: Collection[CipherSuite], retry: ServerHello | None
+) -> CipherSuite:
+    """Sections 4.2.3 and 4.2.4, for a ServerHello and a HelloRetryRequest alike; gives the suite."""
+    check_version(hello)
+    if hello.session_id != session_id:
+        raise PeerFault(Fault.SESSION_ID_ECHO)
+    if hello.compression_method != 0:
+        raise PeerFault(Fault.COMPRESSION)
+    suite = CipherSuite(hello.cipher_suite)
+    if suite not in offered:
+        raise PeerFault(Fault.SUITE_NOT_OFFERED, str(suite))
+    if retry is not None and suite != retry.cipher_suite:
+        raise PeerFault(Fault.SUITE_CHANGED, f"{CipherSuite(retry.cipher_suite)} to {suite}")
+    return suite
+
+
+def check_alpn(content: bytes | None, offered: Sequence[str]) -> str | None:
+    """RFC 7301 section 3.1: the server names exactly one protocol, out of those that were offered."""
+    if content is None:
+        return None
+    names = ext.decode_alpn(content)
+    if len(names) != 1:
+        raise PeerFault(Fault.DECODE_ERROR, f"the server selected {len(names)} application protocols")
+    if names[0] not in offered:
+        raise PeerFault(Fault.ALPN_NOT_OFFERED, repr(names[0]))
+    return names[0]
+
+
+def _names(kind: type[CipherSuite] | type[NamedGroup] | type[SignatureScheme], numbers: Iterable[int]) -> str:
+    return ", ".join(str(kind(number)) for number in numbers) or "nothing"
+
+
+def _listed(members: Iterable[object]) -> str:
+    return ", ".join(str(member) for member in members)

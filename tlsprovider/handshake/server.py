@@ -1,0 +1,285 @@
+"""The server's side, RFC 9846 section 2 (figure 1) and appendix A.2.
+
+    Client                                                        Server
+
+    ClientHello                    -------->
+                                   <--------           HelloRetryRequest      if a key share is missing
+    ClientHello                    -------->
+                                                             ServerHello
+                                                   {EncryptedExtensions}
+                                                    {CertificateRequest}      by configuration
+                                                           {Certificate}
+                                                     {CertificateVerify}
+                                   <--------                  {Finished}
+    {Certificate}                                                             if asked
+    {CertificateVerify}                                                       if there was one
+    {Finished}                     -------->
+
+:meth:`ServerHandshake.run` is that figure; below it, the steps follow in the same order.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Final
+
+import attrs
+
+from tlsprovider.crypto.groups import respond
+from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
+from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
+from tlsprovider.crypto.suites import SUITES, Suite
+from tlsprovider.errors import Fault, HookError, PeerFault
+from tlsprovider.handshake import negotiate
+from tlsprovider.handshake.steps import Established, Steps, VerifiedPeer, certificate_message, per_config
+from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.questions import ChooseIdentity, ClientHelloReceived
+from tlsprovider.record import RecordReader, RecordWriter
+from tlsprovider.wire import extensions as ext
+from tlsprovider.wire.codec import u16
+from tlsprovider.wire.messages import (
+    HELLO_RETRY_RANDOM,
+    CertificateRequest,
+    ClientHello,
+    EncryptedExtensions,
+    ServerHello,
+)
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from tlsprovider.config import ServerConfig
+    from tlsprovider.identity import Identity
+
+__all__ = ["ServerHandshake"]
+
+# Naming the issuers helps a client with many certificates to choose; a list longer than this helps nobody.
+MAX_AUTHORITIES_LENGTH: Final = 16 * 1024
+
+
+@attrs.frozen
+class Asked:
+    """What a ClientHello asks for, decoded."""
+
+    server_name: str | None
+    alpn: tuple[str, ...]
+    groups: tuple[int, ...]
+    schemes: tuple[int, ...]
+    shares: dict[int, bytes] = attrs.field(repr=False)
+    authorities: tuple[bytes, ...] = attrs.field(repr=False)
+
+
+def _decode_asked(hello: ClientHello) -> Asked:
+    """Read the extensions that a server of TLS 1.3 needs, and insist on those of section 9.2."""
+    extensions = hello.extensions or {}
+    if X.pre_shared_key in extensions and X.psk_key_exchange_modes not in extensions:
+        raise PeerFault(Fault.PSK_WITHOUT_MODES)
+    for needed in (X.signature_algorithms, X.supported_groups, X.key_share):
+        if needed not in extensions:
+            raise PeerFault(Fault.MISSING_EXTENSION, f"{needed} in ClientHello")
+    groups = ext.decode_u16s(extensions[X.supported_groups], X.supported_groups)
+    shares = dict(ext.decode_key_shares(extensions[X.key_share]))
+    for group in shares:
+        if group not in groups:
+            raise PeerFault(Fault.KEY_SHARE_UNLISTED, str(NamedGroup(group)))
+    name = extensions.get(X.server_name)
+    alpn = extensions.get(X.application_layer_protocol_negotiation)
+    authorities = extensions.get(X.certificate_authorities)
+    return Asked(
+        server_name=ext.decode_server_name(name) if name is not None else None,
+        alpn=ext.decode_alpn(alpn) if alpn is not None else (),
+        groups=groups,
+        schemes=ext.decode_u16s(extensions[X.signature_algorithms], X.signature_algorithms),
+        shares=shares,
+        authorities=ext.decode_authorities(authorities) if authorities is not None else (),
+    )
+
+
+@per_config
+def _certificate_request(config: ServerConfig) -> bytes:
+    """Section 4.4.2; it depends on the configuration alone."""
+    known_for_certificates = [scheme for scheme in CERTIFICATE_SCHEMES if scheme.name.startswith("rsa_pkcs1_")]
+    extensions = {X.signature_algorithms: ext.encode_u16s((*config.signature_schemes, *known_for_certificates))}
+    if config.trust is not None:
+        authorities = ext.encode_authorities(config.trust.subjects)
+        if 2 < len(authorities) <= MAX_AUTHORITIES_LENGTH:
+            extensions[X.certificate_authorities] = authorities
+    return CertificateRequest(b"", {int(number): content for number, content in extensions.items()}).encode()
+
+
+class ServerHandshake(Steps):
+    """One handshake as a server."""
+
+    is_server: ClassVar[bool] = True
+    config: ServerConfig
+
+    def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
+        super().__init__(config, reader, writer)
+        reader.allow_change_cipher_spec = True
+        self._compatibility_sent = False
+
+    async def run(self) -> Established:
+        hello = await self._read_client_hello()
+        asked = await self._ask_about_hello(hello)
+        config = self.config
+        suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites)]
+        group, share = negotiate.choose_group(asked.groups, asked.shares, config.groups)
+        alpn = negotiate.choose_alpn(asked.alpn, config.alpn)
+        if share is None:
+            self._send_hello_retry_request(hello, suite, group)
+            hello, share = await self._read_second_client_hello(hello, group)
+        identity, scheme = await self._choose_identity(asked)
+
+        handshake = self._send_server_hello(hello, suite, group, share)
+        ours, theirs = self.change_to_handshake_keys(handshake)
+        self._send_encrypted_extensions(asked, identity, alpn)
+        self._send_certificate_request()
+        self.send(HandshakeType.certificate, certificate_message(identity))
+        await self.send_certificate_verify(identity, scheme)
+        self.send_finished(ours)
+
+        write_secret, read_secret, exporter = self.derive_application_secrets(handshake.main())
+        self.change_write_keys(write_secret)
+
+        peer = await self._read_client_certificate()
+        await self.read_finished(peer, theirs)
+        self.reader.change_keys(read_secret)
+        return Established(
+            suite=suite,
+            group=group,
+            alpn=alpn,
+            server_name=asked.server_name,
+            peer=peer,
+            local_certificates=identity.certificates,
+            exporter_secret=exporter,
+            read_secret=read_secret,
+            write_secret=write_secret,
+        )
+
+    # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
+
+    async def _read_client_hello(self) -> ClientHello:
+        data = await self.read(HandshakeType.client_hello)
+        hello = ClientHello.decode(data)
+        negotiate.choose_version(hello)
+        self.client_random = hello.random
+        self.transcript.add(data)
+        return hello
+
+    async def _ask_about_hello(self, hello: ClientHello) -> Asked:
+        """The configuration may depend on what the client asks for."""
+        asked = _decode_asked(hello)
+        self.server_name = asked.server_name
+        hook = self.config.on_client_hello
+        if hook is None:
+            return asked
+        extensions = hello.extensions or {}
+        question = ClientHelloReceived(
+            server_name=asked.server_name,
+            alpn=asked.alpn,
+            versions=tuple(map(ProtocolVersion, ext.decode_offered_versions(extensions[X.supported_versions]))),
+            cipher_suites=tuple(map(CipherSuite, hello.cipher_suites)),
+            groups=tuple(map(NamedGroup, asked.groups)),
+            signature_schemes=tuple(map(SignatureScheme, asked.schemes)),
+            raw=hello.raw,
+        )
+        answer = await self.ask("on_client_hello", hook, question)
+        if not isinstance(answer, type(self.config)):
+            raise HookError(f"on_client_hello must answer the ServerConfig to go on with; it answered {answer!r}")
+        self.config = answer
+        return asked
+
+    # -- HelloRetryRequest, section 4.2.4 --------------------------------------------------------------------------
+
+    def _send_hello_retry_request(self, hello: ClientHello, suite: Suite, group: NamedGroup) -> None:
+        self.transcript.restart(suite.hash_name)
+        extensions = [(X.supported_versions, u16(ProtocolVersion.TLSv1_3)), (X.key_share, u16(group))]
+        message = ServerHello.encode(HELLO_RETRY_RANDOM, hello.session_id, suite.number, extensions)
+        self.send(HandshakeType.server_hello, message)
+        if self.reader.handshake:
+            raise PeerFault(Fault.KEY_CHANGE_SPLIT, "after the ClientHello")
+        self._send_compatibility_mark(hello)
+
+    async def _read_second_client_hello(self, first: ClientHello, group: NamedGroup) -> tuple[ClientHello, bytes]:
+        data = await self.read(HandshakeType.client_hello)
+        hello = ClientHello.decode(data)
+        negotiate.choose_version(hello)
+        negotiate.check_hello_unchanged(first, hello)
+        shares = _decode_asked(hello).shares
+        if list(shares) != [group]:
+            raise PeerFault(Fault.RETRY_IGNORED, f"asked for {group}")
+        self.transcript.add(data)
+        return hello, shares[group]
+
+    def _send_compatibility_mark(self, hello: ClientHello) -> None:
+        """One change_cipher_spec behind the first message, for a client in compatibility mode (appendix E.4)."""
+        if hello.session_id and not self._compatibility_sent:
+            self._compatibility_sent = True
+            self.flush()
+            self.writer.write_change_cipher_spec()
+
+    # -- the certificate, section 4.5.1.2 --------------------------------------------------------------------------
+
+    async def _choose_identity(self, asked: Asked) -> tuple[Identity, SignatureScheme]:
+        config = self.config
+        if config.choose_identity is None:
+            identity = negotiate.choose_identity(config.identities, asked.server_name, asked.schemes, asked.authorities)
+        else:
+            question = ChooseIdentity(
+                is_server=True,
+                server_name=asked.server_name,
+                signature_schemes=tuple(map(SignatureScheme, asked.schemes)),
+                authorities=asked.authorities,
+            )
+            answer = self.check_identity(await self.ask("choose_identity", config.choose_identity, question))
+            if answer is None:
+                raise PeerFault(Fault.UNKNOWN_NAME, repr(asked.server_name))
+            identity = answer
+        scheme = negotiate.choose_signature(asked.schemes, identity)
+        if scheme is None:
+            raise PeerFault(Fault.NO_COMMON_SIGNATURE, f"our key signs with {', '.join(map(str, identity.schemes))}")
+        return identity, scheme
+
+    # -- ServerHello, section 4.2.3, and the protected flight, sections 4.4 and 4.5 --------------------------------
+
+    def _send_server_hello(self, hello: ClientHello, suite: Suite, group: NamedGroup, share: bytes) -> HandshakeSecret:
+        our_share, shared_secret = respond(group, share, self.config.key_entropy)
+        extensions = [
+            (X.supported_versions, u16(ProtocolVersion.TLSv1_3)),
+            (X.key_share, ext.encode_key_share(group, our_share)),
+        ]
+        message = ServerHello.encode(self.config.entropy(32), hello.session_id, suite.number, extensions)
+        self.transcript.start(suite.hash_name)
+        self.send(HandshakeType.server_hello, message)
+        self._send_compatibility_mark(hello)
+        return EarlySecret(suite).handshake(shared_secret)
+
+    def _send_encrypted_extensions(self, asked: Asked, identity: Identity, alpn: str | None) -> None:
+        extensions: dict[int, bytes] = {}
+        if asked.server_name is not None and identity.matches(asked.server_name):
+            # RFC 6066 section 3: an empty answer says that the name was used.
+            extensions[X.server_name] = b""
+        if alpn is not None:
+            extensions[X.application_layer_protocol_negotiation] = ext.encode_alpn([alpn])
+        self.send(HandshakeType.encrypted_extensions, EncryptedExtensions(extensions).encode())
+
+    def _send_certificate_request(self) -> None:
+        if self.config.client_auth != "none":
+            self.send(HandshakeType.certificate_request, _certificate_request(self.config))
+
+    # -- the client's protected flight -----------------------------------------------------------------------------
+
+    async def _read_client_certificate(self) -> VerifiedPeer:
+        if self.config.client_auth == "none":
+            return VerifiedPeer.unchecked("client_auth is none: no certificate was asked for")
+        data = await self.read(HandshakeType.certificate)
+        chain = self.parse_certificate(data, frozenset())
+        if chain.certificates:
+            return await self.read_certificate_verify(chain)
+        if self.config.client_auth == "require":
+            raise PeerFault(Fault.CERTIFICATE_REQUIRED)
+        return VerifiedPeer.unchecked("client_auth is request: the client has no certificate")
+
+    def _verify_with(self, trust: object, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        assert self.config.trust is not None, "ServerConfig refuses client_auth without trust"
+        return self.config.trust.verify_client(certificates, self.config.clock())

@@ -1,0 +1,426 @@
+"""What both sides of a handshake share: pauses, messages in and out, questions, and proof of who the peer is.
+
+The handshake is a coroutine, but no event loop ever sees it: ``tlsprovider.engine`` drives it with ``send(None)``. It
+pauses in exactly two places, :meth:`Steps.read` (the next handshake message isn't there yet) and :meth:`Steps.ask` (a
+question waits for its answer), and what it yields there is the reason. It is written with ``async def`` and not as a
+generator because a forgotten ``await`` is reported, by mypy and by Python, where a forgotten ``yield from`` is silent.
+
+A step that must not be skipped hands out a *proof value* that a later step requires. :class:`VerifiedPeer` is one:
+without it nothing can be finished, and only the check itself and :meth:`VerifiedPeer.unchecked` make it.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable, Callable, Container, Generator
+from types import coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
+from weakref import WeakKeyDictionary
+
+import attrs
+
+from tlsprovider.crypto import signatures
+from tlsprovider.crypto.certificates import parse_certificate
+from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
+from tlsprovider.crypto.suites import Suite
+from tlsprovider.crypto.transcript import Transcript
+from tlsprovider.errors import (
+    AlertReceived,
+    CertificateFault,
+    ClosedByPeer,
+    Fault,
+    HookError,
+    PeerFault,
+    TLSError,
+    TruncatedError,
+)
+from tlsprovider.events import Event, EventKind
+from tlsprovider.iana import AlertDescription, ContentType, HandshakeType, NamedGroup, SignatureScheme
+from tlsprovider.iana import ExtensionType as X
+from tlsprovider.identity import Identity
+from tlsprovider.questions import Later, Question, SignHandshake, VerifyPeer
+from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter
+from tlsprovider.wire import extensions as ext
+from tlsprovider.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from tlsprovider.config import ClientConfig, ServerConfig
+
+__all__ = ["WANT_READ", "Established", "Steps", "VerifiedPeer", "per_config"]
+
+A = TypeVar("A")
+K = TypeVar("K")
+V = TypeVar("V")
+
+MAX_CHAIN: Final = 10
+
+
+class _WantRead:
+    def __repr__(self) -> str:
+        return "WANT_READ"
+
+
+WANT_READ: Final = _WantRead()
+
+
+@coroutine
+def _pause(reason: object) -> Generator[object, None, None]:
+    """Give ``reason`` to the driver; come back when it has changed."""
+    yield reason
+
+
+def per_config(function: Callable[[K], V]) -> Callable[[K], V]:
+    """Compute once for each configuration or identity, and forget it together with that."""
+    known: WeakKeyDictionary[K, V] = WeakKeyDictionary()
+
+    def prepared(key: K) -> V:
+        try:
+            return known[key]
+        except KeyError:
+            value = known[key] = function(key)
+            return value
+
+    return prepared
+
+
+def call_hook(name: str, hook: Callable[[Any], Any], argument: object) -> Any:
+    """Call one of the user's hooks. A PeerFault out of it is a refusal; anything else never lets a handshake go on."""
+    try:
+        return hook(argument)
+    except PeerFault:
+        raise
+    except Exception as failure:
+        raise HookError(f"the hook {name} failed: {type(failure).__name__}: {failure}") from failure
+
+
+def tell(config: ClientConfig | ServerConfig, kind: EventKind, name: str, data: bytes = b"") -> None:
+    """Tell the listener, if there is one."""
+    if config.on_event is not None:
+        call_hook("on_event", config.on_event, Event(kind, name, data))
+
+
+@per_config
+def certificate_message(identity: Identity) -> bytes:
+    """Section 4.5.1: the same for every handshake that shows this identity."""
+    return Certificate.encode(b"", identity.chain_der)
+
+
+class VerifiedPeer:
+    """Proof that the peer was checked, or a reason why not. Nothing is finished without one.
+
+    Made by :meth:`Steps.read_certificate_verify` after the signature and the chain have been found good, and by
+    :meth:`unchecked`, which says why there was nothing to check. Search for that word when reviewing.
+    """
+
+    __slots__ = ("certificates", "scheme", "unchecked_because", "verified_chain")
+    _KEY: ClassVar = object()
+
+    def __init__(
+        self,
+        key: object,
+        certificates: tuple[x509.Certificate, ...],
+        verified_chain: tuple[x509.Certificate, ...],
+        scheme: SignatureScheme | None,
+        unchecked_because: str,
+    ) -> None:
+        if key is not VerifiedPeer._KEY:
+            raise TypeError("a VerifiedPeer comes out of a check, or of VerifiedPeer.unchecked(reason)")
+        self.certificates = certificates
+        self.verified_chain = verified_chain
+        self.scheme = scheme
+        self.unchecked_because = unchecked_because
+
+    @classmethod
+    def unchecked(cls, reason: str) -> VerifiedPeer:
+        """No certificate was there to check, for this reason."""
+        return cls(cls._KEY, (), (), None, reason)
+
+
+@attrs.frozen(repr=False)
+class Established:
+    """What a finished handshake leaves behind."""
+
+    suite: Suite
+    group: NamedGroup
+    alpn: str | None
+    server_name: str | None
+    peer: VerifiedPeer
+    local_certificates: tuple[x509.Certificate, ...]
+    exporter_secret: bytes
+    read_secret: TrafficSecret
+    write_secret: TrafficSecret
+
+
+@attrs.frozen
+class PeerChain:
+    """A Certificate message, parsed."""
+
+    certificates: tuple[x509.Certificate, ...]
+    entries: tuple[CertificateEntry, ...]
+
+
+class Steps:
+    """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
+
+    is_server: ClassVar[bool]
+    SIGNING_CONTEXTS: ClassVar = {
+        False: b"TLS 1.3, client CertificateVerify",
+        True: b"TLS 1.3, server CertificateVerify",
+    }
+
+    def __init__(self, config: ClientConfig | ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
+        self.config: Any = config
+        self.reader = reader
+        self.writer = writer
+        self.transcript = Transcript()
+        self.state = "start"
+        self.client_random = b""
+        self.server_name: str | None = None
+        self.question: Question[Any] | None = None
+        self.peer_ended = False
+        self.peer_canceled = False
+        self._flight: list[bytes] = []
+
+    async def run(self) -> Established:
+        """The whole handshake, one call for each message in wire order."""
+        raise TypeError("a handshake is a client's or a server's")
+
+    # -- what is told ----------------------------------------------------------------------------------------------
+
+    def enter(self, state: str) -> None:
+        self.state = state
+        self.tell("state", state)
+
+    def tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
+        tell(self.config, kind, name, data)
+
+    def log_key(self, label: str, secret: bytes) -> None:
+        """One line of RFC 9850, before the secret is used."""
+        keylog = self.config.keylog
+        if keylog is not None:
+            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+
+    # -- messages in -----------------------------------------------------------------------------------------------
+
+    async def read(self, *expected: HandshakeType) -> bytes:
+        """The next handshake message, whole; it has to be one of ``expected``.
+
+        It is *not* added to the transcript: some messages are checked against the transcript before them.
+        """
+        self.enter(f"read_{expected[0].name}")
+        self.flush()
+        handshake = self.reader.handshake
+        while (message := handshake.next_message()) is None:
+            await self._read_fragment()
+        kind = HandshakeType(message[0])
+        if kind not in expected:
+            wanted = " or ".join(one.name for one in expected)
+            raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} instead of {wanted}")
+        self.tell("message_received", kind.name, message)
+        return message
+
+    async def _read_fragment(self) -> None:
+        while True:
+            record = self.reader.read()
+            if record is None:
+                if self.peer_ended:
+                    raise TruncatedError("unexpected eof while reading: the peer went away during the handshake")
+                await _pause(WANT_READ)
+                continue
+            content_type, content = record
+            if content_type == HANDSHAKE:
+                self.reader.handshake.add(content)
+                return
+            if content_type != ContentType.alert:
+                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
+            self._read_alert(content)
+
+    def _read_alert(self, content: bytes) -> None:
+        """Section 6: in TLS 1.3 every alert but the two closure alerts ends the connection."""
+        alert = decode_alert(content)
+        self.tell("alert_received", alert.name, content)
+        if alert is AlertDescription.user_canceled and not self.peer_canceled:
+            self.peer_canceled = True
+            return
+        if alert is AlertDescription.close_notify:
+            raise ClosedByPeer()
+        raise AlertReceived(alert, self._explain_alert(alert))
+
+    def _explain_alert(self, alert: AlertDescription) -> str:
+        return ""
+
+    # -- messages out ----------------------------------------------------------------------------------------------
+
+    def send(self, kind: HandshakeType, message: bytes) -> None:
+        """Add a message to the transcript and to the flight."""
+        self.enter(f"send_{kind.name}")
+        self.transcript.add(message)
+        self._flight.append(message)
+        self.tell("message_sent", kind.name, message)
+
+    def flush(self) -> None:
+        """The flight so far becomes records under the keys of now: whole messages share a record where they fit."""
+        if self._flight:
+            self.writer.write(HANDSHAKE, b"".join(self._flight))
+            self._flight.clear()
+
+    def change_write_keys(self, secret: TrafficSecret) -> None:
+        self.flush()
+        self.writer.change_keys(secret)
+
+    # -- keys, section 7 -------------------------------------------------------------------------------------------
+
+    def change_to_handshake_keys(self, secret: HandshakeSecret) -> tuple[TrafficSecret, TrafficSecret]:
+        """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``."""
+        digest = self.transcript.digest()
+        client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
+        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        ours, theirs = (server, client) if self.is_server else (client, server)
+        self.change_write_keys(ours)
+        self.reader.change_keys(theirs)
+        return ours, theirs
+
+    def derive_application_secrets(self, main: MainSecret) -> tuple[TrafficSecret, TrafficSecret, bytes]:
+        """The server's Finished is in the transcript: ``(this side's secret, the peer's, the exporter's)``."""
+        digest = self.transcript.digest()
+        client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
+        exporter = main.exporter(digest)
+        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+        self.log_key("EXPORTER_SECRET", exporter)
+        return (server, client, exporter) if self.is_server else (client, server, exporter)
+
+    # -- questions -------------------------------------------------------------------------------------------------
+
+    async def ask(self, name: str, hook: Callable[[Any], Any], question: Question[A]) -> A:
+        """Ask the hook; pause while the answer is being worked out (DESIGN: questions)."""
+        result: A | Awaitable[A] | Later = call_hook(name, hook, question)
+        if isinstance(result, Awaitable):
+            question.pending = result
+        elif not isinstance(result, Later):
+            return result
+        self.flush()
+        self.question = question
+        while not question.answered:
+            await _pause(question)
+        self.question = None
+        try:
+            return question.outcome()
+        except PeerFault:
+            raise
+        except BaseException as failure:
+            raise HookError(f"the hook {name} failed: {type(failure).__name__}: {failure}") from failure
+
+    def check_identity(self, answer: Identity | None) -> Identity | None:
+        """What choose_identity answered has to be an Identity or None."""
+        if answer is not None and not isinstance(answer, Identity):
+            raise HookError(f"choose_identity must answer an Identity or None; it answered {answer!r}")
+        return answer
+
+    # -- authentication messages, section 4.5 ----------------------------------------------------------------------
+
+    def parse_certificate(self, data: bytes, requested: Container[int]) -> PeerChain:
+        """Section 4.5.1. The chain may be empty; whether that is allowed is the caller's knowledge."""
+        message = Certificate.decode(data, requested, MAX_CHAIN)
+        if message.context:
+            # Inside a handshake the context is empty on both sides.
+            raise PeerFault(Fault.CERTIFICATE_CONTEXT)
+        self.transcript.add(data)
+        return PeerChain(tuple([parse_certificate(entry.data) for entry in message.entries]), message.entries)
+
+    async def read_certificate_verify(self, chain: PeerChain) -> VerifiedPeer:
+        """Section 4.5.2: the peer holds the key; then, whether it is to be trusted."""
+        data = await self.read(HandshakeType.certificate_verify)
+        message = CertificateVerify.decode(data)
+        if message.scheme not in self.config.signature_schemes:
+            raise PeerFault(Fault.SIGNATURE_SCHEME, str(SignatureScheme(message.scheme)))
+        scheme = SignatureScheme(message.scheme)
+        content = self._signed_content(not self.is_server)
+        signatures.verify(chain.certificates[0], scheme, message.signature, content)
+        self.transcript.add(data)
+        verified = await self._verify_chain(chain)
+        return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "")
+
+    def _signed_content(self, by_server: bool) -> bytes:
+        return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
+
+    async def _verify_chain(self, chain: PeerChain) -> tuple[x509.Certificate, ...]:
+        """The built-in check against the trust store, then the user's own."""
+        config = self.config
+        verified: tuple[x509.Certificate, ...] = ()
+        if not config.insecure_skip_verify:
+            verified = self._verify_with(config.trust, chain.certificates)
+        if config.verify_peer is None:
+            return verified
+        stapled = chain.entries[0].extensions
+        ocsp, scts = stapled.get(X.status_request), stapled.get(X.signed_certificate_timestamp)
+        answer = await self.ask(
+            "verify_peer",
+            config.verify_peer,
+            VerifyPeer(
+                peer_certificates=chain.certificates,
+                verified_chain=verified,
+                server_name=None if self.is_server else self.server_name,
+                ocsp_response=ext.decode_ocsp_response(ocsp) if ocsp is not None else None,
+                scts=ext.decode_scts(scts) if scts is not None else (),
+            ),
+        )
+        if isinstance(answer, CertificateFault):
+            raise answer
+        if answer is False:
+            raise CertificateFault("verify_peer refused the certificate")
+        if answer is not True:
+            raise HookError(f"verify_peer must answer True, False or a CertificateFault; it answered {answer!r}")
+        return verified
+
+    def _verify_with(self, trust: Any, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        raise TypeError("a handshake is a client's or a server's")
+
+    async def send_certificate_verify(self, identity: Identity, scheme: SignatureScheme) -> None:
+        """Section 4.5.2; the key may live elsewhere, then this pauses."""
+        self.enter("send_certificate_verify")
+        content = self._signed_content(self.is_server)
+        if identity.external:
+            question = SignHandshake(identity=identity, scheme=scheme, message=content)
+            signature = await self.ask("signer", lambda one: identity.sign(scheme, content), question)
+            self._check_own_signature(identity, scheme, signature, content)
+        else:
+            signed = identity.sign(scheme, content)
+            assert isinstance(signed, bytes), "a private key in this process signs at once"
+            signature = signed
+        self.send(HandshakeType.certificate_verify, CertificateVerify(scheme, signature).encode())
+
+    def _check_own_signature(self, identity: Identity, scheme: SignatureScheme, signature: object, data: bytes) -> None:
+        """A faulty signature of an RSA key can give the key away, and a useless one helps nobody."""
+        if not isinstance(signature, bytes):
+            raise HookError(f"the signer must give bytes; it gave {type(signature).__name__}")
+        try:
+            signatures.verify(identity.certificates[0], scheme, signature, data)
+        except TLSError as failure:
+            raise HookError(f"the signer gave a signature that is not valid for {scheme}") from failure
+
+    # -- Finished, section 4.5.3 -----------------------------------------------------------------------------------
+
+    async def read_finished(self, peer: VerifiedPeer, secret: TrafficSecret) -> None:
+        """``peer`` is the proof that this is not called before the peer was verified."""
+        assert isinstance(peer, VerifiedPeer)
+        data = await self.read(HandshakeType.finished)
+        verify_data = Finished.decode(data, secret.suite.hash_length)
+        if not hmac.compare_digest(verify_data, secret.finished(self.transcript.digest())):
+            raise PeerFault(Fault.FINISHED_MISMATCH)
+        self.transcript.add(data)
+        # Section 5: change_cipher_spec is tolerated until the peer's Finished.
+        self.reader.allow_change_cipher_spec = False
+
+    def send_finished(self, secret: TrafficSecret) -> None:
+        self.send(HandshakeType.finished, Finished.encode(secret.finished(self.transcript.digest())))
+
+
+def decode_alert(content: bytes) -> AlertDescription:
+    """Section 6. Alerts are not fragmented and not joined."""
+    if len(content) != 2:
+        raise PeerFault(Fault.ALERT_MALFORMED, f"{len(content)} bytes")
+    return AlertDescription(content[1])
