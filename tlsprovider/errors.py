@@ -108,7 +108,6 @@ class Fault(Enum):
     KEY_SHARE_DUPLICATE = (Alert.illegal_parameter, "4.3.8", "two key shares for one group")
     KEY_SHARE_GROUP = (Alert.illegal_parameter, "4.3.8", "the server's key share is for a group that was not offered")
     KEY_SHARE_INVALID = (Alert.illegal_parameter, "4.3.8.2", "a key share is not a valid public value")
-    PSK_NOT_OFFERED = (Alert.illegal_parameter, "4.3.11", "the server selected a pre-shared key that was not offered")
     # -- authentication -------------------------------------------------------------------------------------------
     CERTIFICATE_CONTEXT = (Alert.illegal_parameter, "4.5.1", "a certificate_request_context is not the expected one")
     EMPTY_CERTIFICATE = (Alert.decode_error, "4.5.1.3", "the server sent no certificate")

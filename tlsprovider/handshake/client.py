@@ -173,6 +173,7 @@ class ClientHandshake(Steps):
 
     async def _read_server_hello(self, offer: Offer, retry: ServerHello | None) -> tuple[ServerHello, Suite]:
         data = await self.read(HandshakeType.server_hello)
+        self.insist_on_boundary()
         hello = ServerHello.decode(data, offer.extensions)
         if hello.is_retry_request and retry is not None:
             raise PeerFault(Fault.SECOND_RETRY)
@@ -199,9 +200,6 @@ class ClientHandshake(Steps):
             if group in keys:
                 raise PeerFault(Fault.RETRY_GROUP, f"a key share for {group} was there already")
             keys = {group: generate(group, self.config.key_entropy)}
-        if self.reader.handshake:
-            # The server can't know yet what comes next; and no message may run across this point.
-            raise PeerFault(Fault.KEY_CHANGE_SPLIT, "after HelloRetryRequest")
         self._send_compatibility_mark()
         echoed = ext.decode_cookie(cookie) if cookie is not None else None
         return self._send_hello(offer.session_id, keys, retry=True, cookie=echoed)
@@ -222,8 +220,6 @@ class ClientHandshake(Steps):
     def _derive_handshake_secret(
         self, offer: Offer, hello: ServerHello, suite: Suite
     ) -> tuple[NamedGroup, HandshakeSecret]:
-        if X.pre_shared_key in hello.extensions:
-            raise PeerFault(Fault.PSK_NOT_OFFERED)
         content = hello.extensions.get(X.key_share)
         if content is None:
             raise PeerFault(Fault.MISSING_EXTENSION, "key_share in ServerHello")

@@ -157,6 +157,8 @@ def check_server_hello(
     hello: ServerHello, session_id: bytes, offered: Collection[CipherSuite], retry: ServerHello | None
 ) -> CipherSuite:
     """Sections 4.2.3 and 4.2.4, for a ServerHello and a HelloRetryRequest alike; gives the suite."""
+    if retry is not None and hello.extensions.get(X.supported_versions) != retry.extensions[X.supported_versions]:
+        raise PeerFault(Fault.VERSION_CHANGED)
     check_version(hello)
     if hello.session_id != session_id:
         raise PeerFault(Fault.SESSION_ID_ECHO)

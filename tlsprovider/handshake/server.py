@@ -160,6 +160,7 @@ class ServerHandshake(Steps):
 
     async def _read_client_hello(self) -> ClientHello:
         data = await self.read(HandshakeType.client_hello)
+        self.insist_on_boundary()
         hello = ClientHello.decode(data)
         negotiate.choose_version(hello)
         self.client_random = hello.random
@@ -196,12 +197,11 @@ class ServerHandshake(Steps):
         extensions = [(X.supported_versions, u16(ProtocolVersion.TLSv1_3)), (X.key_share, u16(group))]
         message = ServerHello.encode(HELLO_RETRY_RANDOM, hello.session_id, suite.number, extensions)
         self.send(HandshakeType.server_hello, message)
-        if self.reader.handshake:
-            raise PeerFault(Fault.KEY_CHANGE_SPLIT, "after the ClientHello")
         self._send_compatibility_mark(hello)
 
     async def _read_second_client_hello(self, first: ClientHello, group: NamedGroup) -> tuple[ClientHello, bytes]:
         data = await self.read(HandshakeType.client_hello)
+        self.insist_on_boundary()
         hello = ClientHello.decode(data)
         negotiate.choose_version(hello)
         negotiate.check_hello_unchanged(first, hello)

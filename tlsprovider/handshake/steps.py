@@ -221,6 +221,11 @@ class Steps:
         self.tell("message_received", kind.name, message)
         return message
 
+    def insist_on_boundary(self) -> None:
+        """The message just read is the last before the keys, or the peer's turn, change (section 5.1)."""
+        if self.reader.handshake:
+            raise PeerFault(Fault.KEY_CHANGE_SPLIT)
+
     async def _read_fragment(self) -> None:
         while True:
             record = self.reader.read()
