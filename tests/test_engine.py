@@ -566,7 +566,7 @@ class TestMaking:
             NATIVE.server_engine(configs[0])
 
     def test_older_versions_are_refused_with_the_way_out(self, configs: Configs) -> None:
-        with pytest.raises(UnsupportedByProvider, match="min_version='TLSv1.2'; use the provider 'openssl'") as raised:
+        with pytest.raises(UnsupportedByProvider, match=r"min_version='TLSv1\.2'; use the provider 'openssl'") as raised:
             NATIVE.client_engine(attrs.evolve(configs[0], min_version="TLSv1.2"), "localhost")
         assert raised.value.provider == "native"
         with pytest.raises(UnsupportedByProvider):
@@ -579,7 +579,7 @@ class TestMaking:
         NATIVE.client_engine(ClientConfig(trust=TrustStore.pinned(bytes(32))))
 
     def test_a_name_must_be_one(self, configs: Configs) -> None:
-        with pytest.raises(ConfigError, match="https://example.com"):
+        with pytest.raises(ConfigError, match=r"https://example\.com"):
             NATIVE.client_engine(configs[0], "https://example.com")
 
     @pytest.mark.parametrize("feature", ["TLSv1.3", "x25519", "X25519MLKEM768", "mldsa65", "VerifyPeer", "exporter"])
