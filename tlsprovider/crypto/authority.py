@@ -79,9 +79,11 @@ class Issued:
 class Authority:
     """A root certificate that signs whatever is asked for.
 
-    ``key_type``: one of :data:`KEY_TYPES`, without ``rsa_pss`` which is for leaves. (``cryptography`` verifies no chain
-    with an ed25519 or ed448 authority in it; OpenSSL does.) ``not_before``, ``not_after``: aware datetimes; by default
-    from yesterday, for ten years; for what it issues, a year. Raises ValueError for arguments that make no sense.
+    ``key_type``: one of :data:`KEY_TYPES`, without ``rsa_pss`` which is for leaves. (Chains with an ed25519 or ed448
+    authority are not verified here, see :mod:`tlsprovider.crypto.chains`; OpenSSL does.) ``not_before``, ``not_after``:
+    aware datetimes; by default from yesterday, for ten years, and a year for what it issues.
+
+    Raises ValueError for arguments that make no sense.
     """
 
     def __init__(

@@ -60,8 +60,11 @@ _OTHER_KEYS = (
 # -- from the peer ----------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def parse_certificate(data: bytes) -> Certificate:
     """One DER certificate from the peer. Nothing in the result can raise later.
+
+    The last few are remembered: clients meet the same servers again, and what is in a certificate is public.
 
     Raises PeerFault CERTIFICATE_UNPARSABLE, or CERTIFICATE_KEY when its key is of no use in TLS 1.3.
     """

@@ -16,7 +16,8 @@ extKeyUsage                            must not be critical                 eith
 One is stricter: keyUsage of a leaf, if there, must allow digitalSignature (RFC 9846 section 4.5.1.2).
 
 basicConstraints, path lengths, name constraints, dates, signatures and key sizes are checked as ``cryptography`` does
-it. What it refuses and can't be relaxed: version 1 certificates, and authorities with Ed25519 or Ed448 keys.
+it. What it refuses and can't be relaxed: version 1 certificates, and authorities with Ed25519, Ed448 or RSASSA-PSS keys (and,
+before its release 50, ML-DSA keys).
 
 A leaf that is itself in the trust store needs no chain: see :meth:`ChainVerifier._is_trusted_leaf`.
 """
@@ -75,7 +76,7 @@ _LEAF = (
     .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, _leaf_may_sign)
     .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, _leaf_has_purpose)
 )
-# Without a validator of ours the name is still matched, by the verifier; tests/test_certificates.py makes sure.
+# Without a validator of ours the name is still matched, by the verifier; tests/test_chains.py makes sure.
 _SERVER = _LEAF.require_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
 _CLIENT = _LEAF.may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
 

@@ -36,6 +36,14 @@ def _invalid(group: NamedGroup, problem: str) -> PeerFault:
     return PeerFault(Fault.KEY_SHARE_INVALID, f"{group}: {problem}")
 
 
+_PrivateMontgomery = type[x25519.X25519PrivateKey] | type[x448.X448PrivateKey]
+_PublicMontgomery = type[x25519.X25519PublicKey] | type[x448.X448PublicKey]
+_MONTGOMERY: Final[dict[NamedGroup, tuple[_PrivateMontgomery, _PublicMontgomery, int]]] = {
+    NamedGroup.x25519: (x25519.X25519PrivateKey, x25519.X25519PublicKey, 32),
+    NamedGroup.x448: (x448.X448PrivateKey, x448.X448PublicKey, 56),
+}
+
+
 @attrs.frozen(repr=False)
 class _Montgomery:
     """x25519 and x448, RFC 7748."""
@@ -46,27 +54,15 @@ class _Montgomery:
 
     @classmethod
     def generate(cls, group: NamedGroup, entropy: Entropy) -> _Montgomery:
-        key: x25519.X25519PrivateKey | x448.X448PrivateKey
-        if group is NamedGroup.x25519:
-            key = (
-                x25519.X25519PrivateKey.generate()
-                if entropy is None
-                else x25519.X25519PrivateKey.from_private_bytes(entropy(32))
-            )
-        else:
-            key = (
-                x448.X448PrivateKey.generate()
-                if entropy is None
-                else x448.X448PrivateKey.from_private_bytes(entropy(56))
-            )
+        private, _, length = _MONTGOMERY[group]
+        key = private.generate() if entropy is None else private.from_private_bytes(entropy(length))
         return cls(group, key, key.public_key().public_bytes_raw())
 
     def finish(self, peer_share: bytes) -> bytes:
+        _, public, _ = _MONTGOMERY[self.group]
         try:
             # An all-zero result, which section 7.4.2 demands to refuse, raises ValueError as well.
-            if isinstance(self.key, x25519.X25519PrivateKey):
-                return self.key.exchange(x25519.X25519PublicKey.from_public_bytes(peer_share))
-            return self.key.exchange(x448.X448PublicKey.from_public_bytes(peer_share))
+            return self.key.exchange(public.from_public_bytes(peer_share))  # type: ignore[arg-type]
         except ValueError:
             raise _invalid(self.group, "not a point that can be used") from None
 

@@ -43,17 +43,16 @@ def _extract(hash_name: str, salt: bytes, key: bytes) -> bytes:
 
 
 @lru_cache(maxsize=64)
-def _label(label: bytes, length: int) -> bytes:
-    """The front of an HkdfLabel: everything but the context."""
+def _label(label: bytes, length: int, context_length: int) -> bytes:
+    """The front of an HkdfLabel: everything but the context itself."""
     full = b"tls13 " + label
-    return length.to_bytes(2, "big") + len(full).to_bytes(1, "big") + full
+    return length.to_bytes(2, "big") + len(full).to_bytes(1, "big") + full + context_length.to_bytes(1, "big")
 
 
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
-    info = _label(label, length) + len(context).to_bytes(1, "big") + context
-    block = hmac.digest(secret, info + b"\x01", hash_name)
-    output = block
+    info = _label(label, length, len(context)) + context
+    output = block = hmac.digest(secret, info + b"\x01", hash_name)
     counter = 2
     while len(output) < length:
         block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), hash_name)

@@ -56,6 +56,10 @@ V = TypeVar("V")
 
 MAX_CHAIN: Final = 10
 
+# A state's name is the direction and the RFC's word, everywhere.
+READ_STATES: Final = {kind: f"read_{kind.name}" for kind in HandshakeType}
+SEND_STATES: Final = {kind: f"send_{kind.name}" for kind in HandshakeType}
+
 
 class _WantRead:
     def __repr__(self) -> str:
@@ -191,7 +195,8 @@ class Steps:
 
     def enter(self, state: str) -> None:
         self.state = state
-        self.tell("state", state)
+        if self.config.on_event is not None:
+            self.tell("state", state)
 
     def tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
         tell(self.config, kind, name, data)
@@ -209,16 +214,16 @@ class Steps:
 
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
-        self.enter(f"read_{expected[0].name}")
+        self.enter(READ_STATES[expected[0]])
         self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
             await self._read_fragment()
-        kind = HandshakeType(message[0])
-        if kind not in expected:
+        if message[0] not in expected:
             wanted = " or ".join(one.name for one in expected)
-            raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} instead of {wanted}")
-        self.tell("message_received", kind.name, message)
+            raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{HandshakeType(message[0])} instead of {wanted}")
+        if self.config.on_event is not None:
+            self.tell("message_received", HandshakeType(message[0]).name, message)
         return message
 
     def insist_on_boundary(self) -> None:
@@ -260,10 +265,11 @@ class Steps:
 
     def send(self, kind: HandshakeType, message: bytes) -> None:
         """Add a message to the transcript and to the flight."""
-        self.enter(f"send_{kind.name}")
+        self.enter(SEND_STATES[kind])
         self.transcript.add(message)
         self._flight.append(message)
-        self.tell("message_sent", kind.name, message)
+        if self.config.on_event is not None:
+            self.tell("message_sent", kind.name, message)
 
     def flush(self) -> None:
         """The flight so far becomes records under the keys of now: whole messages share a record where they fit."""

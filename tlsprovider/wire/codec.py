@@ -46,7 +46,12 @@ class Reader:
         return self._data[position]
 
     def u16(self) -> int:
-        return int.from_bytes(self.take(2), "big")
+        position = self._position
+        stop = position + 2
+        if stop > self._end:
+            raise self.fault("is cut short")
+        self._position = stop
+        return self._data[position] << 8 | self._data[position + 1]
 
     def u24(self) -> int:
         return int.from_bytes(self.take(3), "big")
@@ -67,7 +72,12 @@ class Reader:
     def _bounded(self, length: int, least: int, most: int) -> bytes:
         if not least <= length <= most:
             raise self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
-        return self.take(length)
+        start = self._position
+        stop = start + length
+        if stop > self._end:
+            raise self.fault("is cut short")
+        self._position = stop
+        return self._data[start:stop]
 
     def u16_list(self, *, length_bytes: int = 2) -> tuple[int, ...]:
         """``uint16 name<2..>``: at least one number."""

@@ -64,6 +64,12 @@ ALLOWED: Final[Mapping[int, In]] = {
     X.encrypted_client_hello: In.CH | In.HRR | In.EE,
 }
 
+# The same table turned round, as the reader of a message needs it: what is known and may not be there.
+_FORBIDDEN: Final = {
+    message: frozenset(number for number, allowed in ALLOWED.items() if message not in allowed) for message in In
+}
+_NAMES: Final = {message: f"the extensions of {message.name}" for message in In}
+
 
 def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
     return vector16(b"".join([u16(number) + vector16(content) for number, content in extensions]))
@@ -77,7 +83,8 @@ def decode_block(
     ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
     by whoever looks them up). The cookie of HelloRetryRequest is the one answer that needs no question.
     """
-    block = Reader(reader.vector16(least), f"the extensions of {message.name}")
+    block = Reader(reader.vector16(least), _NAMES[message])
+    forbidden = _FORBIDDEN[message]
     extensions: dict[int, bytes] = {}
     while block.more:
         number = block.u16()
@@ -85,8 +92,7 @@ def decode_block(
         if number in extensions:
             raise PeerFault(Fault.DUPLICATE_EXTENSION, str(X(number)))
         extensions[number] = content
-        allowed = ALLOWED.get(number)
-        if allowed is not None and message not in allowed:
+        if number in forbidden:
             raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(number)} in {message.name}")
         if offered is not None and number not in offered and not (number == X.cookie and message is In.HRR):
             raise PeerFault(Fault.UNSOLICITED_EXTENSION, f"{X(number)} in {message.name}")
