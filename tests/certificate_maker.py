@@ -51,7 +51,7 @@ def make(
     public_key: Any = None,
     start: datetime.datetime = START,
     end: datetime.datetime = END,
-    hash_algorithm: hashes.HashAlgorithm | None = None,
+    hash_algorithm: Any = None,
     key_ids: bool = True,
     signed_by: Any = None,
 ) -> Made:

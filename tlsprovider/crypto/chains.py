@@ -16,8 +16,8 @@ extKeyUsage                            must not be critical                 eith
 One is stricter: keyUsage of a leaf, if there, must allow digitalSignature (RFC 9846 section 4.5.1.2).
 
 basicConstraints, path lengths, name constraints, dates, signatures and key sizes are checked as ``cryptography`` does
-it. What it refuses and can't be relaxed: version 1 certificates, and authorities with Ed25519, Ed448 or RSASSA-PSS keys (and,
-before its release 50, ML-DSA keys).
+it. What it refuses and can't be relaxed: version 1 certificates, and authorities with Ed25519, Ed448 or RSASSA-PSS keys
+(and, before its release 50, ML-DSA keys).
 
 A leaf that is itself in the trust store needs no chain: see :meth:`ChainVerifier._is_trusted_leaf`.
 """
