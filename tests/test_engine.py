@@ -587,3 +587,20 @@ class TestMaking:
         assert NATIVE.supports(feature)
         assert not NATIVE.supports("TLSv1.2")
         assert not NATIVE.supports("ffdhe2048")
+
+
+def test_small_reads_of_a_large_piece_copy_nothing_twice(pair: tuple[IEngine, IEngine]) -> None:
+    client, server = pair
+    data = hashlib.shake_128(b"piece").digest(100_000)
+    client.write(data)
+    transfer(client, server)
+    client.write(b"next")
+    transfer(client, server)
+    taken = bytearray()
+    while server.pending > 50_000:
+        piece = server.read(7)
+        assert 1 <= len(piece) <= 7
+        taken += piece
+    taken += server.read()
+    assert taken == data + b"next"
+    assert server.pending == 0

@@ -69,7 +69,8 @@ class IEngine(Interface):
     def read(max_bytes: int | None = None) -> bytes:
         """Plaintext, at most ``max_bytes`` (None: all there is); ``b""`` after the peer's close_notify.
 
-        Raises WantRead when there is none, TruncatedError after a bare EOF, TLSError.
+        Raises WantRead when there is none, TruncatedError after a bare EOF, TLSError. Truncation concerns reading
+        alone: it is not the engine's ``failure``, and writing may go on.
         """
 
     def read_into(buffer: bytearray | memoryview) -> int:
@@ -79,7 +80,10 @@ class IEngine(Interface):
         """Seal all of ``data`` into the outgoing bytes; the count of bytes taken, which is all. Empty: no record."""
 
     def shutdown() -> None:
-        """Queue close_notify once. Reading may go on: TLS 1.3 can close one direction (RFC 9846 section 6.1)."""
+        """Queue close_notify once. Reading may go on: TLS 1.3 can close one direction (RFC 9846 section 6.1).
+
+        Before the handshake is complete it gives the handshake up, and tells a peer that has heard of us.
+        """
 
     def key_update(request_peer: bool = False) -> None:
         """Change this side's sending keys, and ask the peer to change its own (RFC 9846 section 4.7.3)."""

@@ -44,6 +44,7 @@ class Connected:
         self._read_secret: TrafficSecret = established.read_secret
         self._write_secret: TrafficSecret = established.write_secret
         self._chunks: deque[bytes] = deque()
+        self._taken = 0  # of the first chunk
         self._messages_without_data = 0
         self._update_requested = False
         self._update_answered = False
@@ -125,21 +126,22 @@ class Connected:
 
     def take(self, most: int | None) -> bytes:
         """Plaintext, at most ``most`` bytes; only when ``pending`` says that there is some."""
-        chunks = self._chunks
-        first = chunks.popleft()
-        if most is None:
-            self.pending = 0
-            if not chunks:
-                return first
-            chunks.appendleft(first)
+        chunks, start = self._chunks, self._taken
+        if most is not None and most < len(chunks[0]) - start:
+            # Small reads out of a large piece: its front stays where it is, or each read would copy all the rest.
+            self._taken = start + most
+            self.pending -= most
+            return chunks[0][start : self._taken]
+        self._taken = 0
+        if start:
+            chunks[0] = chunks[0][start:]
+        if most is not None or len(chunks) == 1:
+            data = chunks.popleft()
+        else:
             data = b"".join(chunks)
             chunks.clear()
-            return data
-        if len(first) > most:
-            chunks.appendleft(first[most:])
-            first = first[:most]
-        self.pending -= len(first)
-        return first
+        self.pending -= len(data)
+        return data
 
     # -- what is sent ----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,147 @@
+"""TLS over TCP in one call: connect, listen, serve."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
+
+import trio
+
+from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.interfaces import ITLSProvider
+from tlsprovider.trio.listener import TLSListener
+from tlsprovider.trio.stream import TLSStream
+
+__all__ = ["open_tls_listeners", "open_tls_stream", "serve_tls"]
+
+HAPPY_EYEBALLS_DELAY = 0.250
+"""Seconds until the next address is tried, RFC 8305 section 8; trio's default as well."""
+HANDSHAKE_TIMEOUT = 30.0
+
+TCPTLSStream: TypeAlias = TLSStream[trio.SocketStream]
+HandshakeFailed: TypeAlias = Callable[[TCPTLSStream, Exception], object]
+
+log = logging.getLogger(__name__)
+
+
+async def open_tls_stream(
+    host: str | bytes,
+    port: int,
+    config: ClientConfig | None = None,
+    *,
+    https_compatible: bool = False,
+    happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
+    server_hostname: str | bytes | None = None,
+    provider: str | ITLSProvider = "native",
+) -> TCPTLSStream:
+    """Connect to ``host`` over TCP and make a TLS stream of it; the handshake is made on first use.
+
+    :param config: None means ``ClientConfig()``, which trusts what the system trusts.
+    :param server_hostname: the name that the certificate must be for, if it is not ``host``.
+
+    Raises OSError when no connection can be made, :exc:`~tlsprovider.errors.ConfigError` for a config of no use.
+    See :class:`~tlsprovider.trio.TLSStream` and :func:`trio.open_tcp_stream` for the rest.
+    """
+    config = ClientConfig() if config is None else config
+    transport_stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=happy_eyeballs_delay)
+    try:
+        return TLSStream(
+            transport_stream,
+            config,
+            host if server_hostname is None else server_hostname,
+            provider=provider,
+            https_compatible=https_compatible,
+        )
+    except BaseException:
+        await trio.aclose_forcefully(transport_stream)
+        raise
+
+
+async def open_tls_listeners(
+    port: int,
+    config: ServerConfig,
+    host: str | bytes | None = None,
+    *,
+    backlog: int | None = None,
+    https_compatible: bool = False,
+    provider: str | ITLSProvider = "native",
+) -> list[TLSListener[trio.SocketStream]]:
+    """Listen on a TCP port (0: any free one); one listener for each kind of address, as trio.open_tcp_listeners."""
+    transport_listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
+    try:
+        return [
+            TLSListener(transport_listener, config, provider=provider, https_compatible=https_compatible)
+            for transport_listener in transport_listeners
+        ]
+    except BaseException:
+        for transport_listener in transport_listeners:
+            await trio.aclose_forcefully(transport_listener)
+        raise
+
+
+async def serve_tls(
+    handler: Callable[[TCPTLSStream], Awaitable[object]],
+    port: int,
+    config: ServerConfig,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    https_compatible: bool = False,
+    handshake_timeout: float | None = HANDSHAKE_TIMEOUT,
+    on_handshake_error: HandshakeFailed | None = None,
+    handler_nursery: trio.Nursery | None = None,
+    task_status: trio.TaskStatus[list[TLSListener[trio.SocketStream]]] = trio.TASK_STATUS_IGNORED,
+    provider: str | ITLSProvider = "native",
+) -> None:
+    """Listen on a TCP port and run ``handler(stream)`` in a task of its own for each connection; until cancelled.
+
+    ``handler`` gets a stream whose handshake is complete. A peer that fails in it, or does not finish it in
+    ``handshake_timeout`` seconds (None: no limit), is one log record at level INFO and a call of
+    ``on_handshake_error(stream, exception)``, and nothing else. The exception is a :exc:`trio.BrokenResourceError`
+    whose ``__cause__`` is the :exc:`~tlsprovider.TLSError`, or a :exc:`trio.TooSlowError`. An exception out of
+    ``handler`` is the application's own and, as with :func:`trio.serve_tcp`, ends the server.
+
+    ``nursery.start(serve_tls, ...)`` gives the listeners once they listen; :func:`trio.serve_listeners` has the rest.
+    """
+
+    async def serve(stream: TCPTLSStream) -> None:
+        if await _shake_hands(stream, handshake_timeout, on_handshake_error):
+            await handler(stream)
+
+    listeners = await open_tls_listeners(
+        port, config, host, backlog=backlog, https_compatible=https_compatible, provider=provider
+    )
+    await trio.serve_listeners(serve, listeners, handler_nursery=handler_nursery, task_status=task_status)
+
+
+async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: HandshakeFailed | None) -> bool:
+    """Whether the handshake succeeded; if not, that was told to those who want to know."""
+    peer = _peer_of(stream)
+    try:
+        with trio.fail_after(math.inf if timeout is None else timeout):
+            await stream.do_handshake()
+    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+        problem: Exception = error
+        log.info("TLS handshake with %s failed: %s", peer, error)
+    except trio.TooSlowError as error:
+        problem = error
+        log.info("TLS handshake with %s was not complete after %g seconds", peer, timeout)
+    else:
+        return True
+    if failed is not None:
+        try:
+            failed(stream, problem)
+        except Exception:
+            # The hook is the application's, but the occasion is any stranger's: it must not end the server.
+            log.exception("on_handshake_error failed")
+    return False
+
+
+def _peer_of(stream: TCPTLSStream) -> str:
+    try:
+        address = stream.transport_stream.socket.getpeername()
+    except OSError:
+        return "a peer that has left"
+    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"
