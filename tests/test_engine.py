@@ -156,6 +156,17 @@ class TestFailure:
         finally:
             gc.enable()
 
+    def test_a_connection_is_freed_when_it_is_let_go(self, configs: Configs) -> None:
+        """No cycle keeps its secrets until the garbage collector comes."""
+        gc.disable()
+        try:
+            client, server = connect(*configs)
+            watched = [weakref.ref(one) for one in (client, client._connected, server, server._connected)]
+            del client, server
+            assert [one() for one in watched] == [None] * 4
+        finally:
+            gc.enable()
+
     def test_data_before_a_forged_record_is_still_read(self, pair: tuple[IEngine, IEngine]) -> None:
         client, server = pair
         client.write(b"good")
@@ -546,6 +557,20 @@ class TestWhatIsTold:
         with pytest.raises(PeerFault):
             server.do_handshake()
         assert events[-1] == Event("alert_sent", "unexpected_message", b"\x02\x0a")
+
+    def test_closing_alerts(self, configs: Configs) -> None:
+        events: list[Event] = []
+        client, server = connect(attrs.evolve(configs[0], on_event=events.append), configs[1])
+        client.shutdown()
+        assert events[-1] == Event("alert_sent", "close_notify", b"\x01\x00")
+        server.shutdown()
+        transfer(server, client)
+        assert events[-1] == Event("alert_received", "close_notify", b"\x01\x00")
+        client = NATIVE.client_engine(attrs.evolve(configs[0], on_event=events.append), "localhost")
+        with pytest.raises(WantRead):
+            client.do_handshake()
+        client.shutdown()
+        assert [event.name for event in events[-2:]] == ["user_canceled", "close_notify"]
 
     @pytest.mark.parametrize("hook", ["on_event", "keylog"])
     def test_a_listener_that_fails_stops_the_handshake(self, configs: Configs, hook: str) -> None:

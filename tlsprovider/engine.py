@@ -20,11 +20,10 @@ from zope.interface import implementer
 
 from tlsprovider.crypto.schedule import export
 from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
-from tlsprovider.events import EventKind
 from tlsprovider.handshake.after import Connected
 from tlsprovider.handshake.client import ClientHandshake
 from tlsprovider.handshake.server import ServerHandshake
-from tlsprovider.handshake.steps import WANT_READ, Established, tell
+from tlsprovider.handshake.steps import WANT_READ, Established, tell, tell_alert
 from tlsprovider.iana import AlertDescription
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question, WantAnswer
@@ -208,15 +207,12 @@ class NativeEngine:
 
     def _finish(self, handshake: ClientHandshake | ServerHandshake, established: Established) -> None:
         self._config = handshake.config
-        self._connected = Connected(established, self._reader, self._writer, self._tell, self.is_server)
+        self._connected = Connected(established, self._reader, self._writer, handshake.config, self.is_server)
         self._handshake = self._coroutine = None
-        self._guard(self._tell, "handshake_done", "server" if self.is_server else "client")
+        self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
         if self._reader.buffered or self._reader.handshake:
             # What the peer sent right behind its Finished.
             self._guard(self._connected.process, b"")
-
-    def _tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
-        tell(self._config, kind, name, data)
 
     # -- failure ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +236,7 @@ class NativeEngine:
     def _report_alert(self, alert: AlertDescription) -> None:
         """A listener that fails now has nothing left to stop: the connection has failed already."""
         try:
-            self._tell("alert_sent", alert.name, bytes((2, alert)))
+            tell_alert(self._config, alert)
         except TLSError as failure:
             assert self._failure is not None
             self._failure.add_note(str(failure))
@@ -321,11 +317,15 @@ class NativeEngine:
         handshake = self._handshake
         assert handshake is not None
         self._closed_early = True
+        alerts: tuple[AlertDescription, ...] = ()
         if self._coroutine is not None and (not self.is_server or handshake.client_random):
             # Section 6.1: user_canceled is followed by close_notify. A peer that has seen nothing of us gets nothing.
-            self._writer.write_alert(AlertDescription.user_canceled)
-            self._writer.write_alert(AlertDescription.close_notify)
+            alerts = (AlertDescription.user_canceled, AlertDescription.close_notify)
+        for alert in alerts:
+            self._writer.write_alert(alert)
         self._fail(MisuseError("the handshake was given up: shutdown() was called before it was complete"))
+        for alert in alerts:
+            tell_alert(self._config, alert)
 
     def key_update(self, request_peer: bool = False) -> None:
         """See :meth:`IEngine.key_update`."""

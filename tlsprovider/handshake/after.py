@@ -7,16 +7,17 @@ the connection is still delivered, in order, and then the fault or the end.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
-from tlsprovider.events import EventKind
-from tlsprovider.handshake.steps import Established, decode_alert
+from tlsprovider.handshake.steps import Established, decode_alert, tell, tell_alert
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter
 from tlsprovider.wire.messages import KeyUpdate, NewSessionTicket
+
+if TYPE_CHECKING:
+    from tlsprovider.config import ClientConfig, ServerConfig
 
 __all__ = ["Connected"]
 
@@ -24,14 +25,17 @@ __all__ = ["Connected"]
 # application data between, only wants to keep us busy.
 MAX_MESSAGES_WITHOUT_DATA: Final = 32
 
-Tell = Callable[[EventKind, str, bytes], None]
-
 
 class Connected:
     """Both directions of an established connection."""
 
     def __init__(
-        self, established: Established, reader: RecordReader, writer: RecordWriter, tell: Tell, is_server: bool
+        self,
+        established: Established,
+        reader: RecordReader,
+        writer: RecordWriter,
+        config: ClientConfig | ServerConfig,
+        is_server: bool,
     ) -> None:
         self.established = established
         self.close_sent = False
@@ -39,7 +43,7 @@ class Connected:
         self.pending = 0
         self._reader = reader
         self._writer = writer
-        self._tell = tell
+        self._config = config
         self._is_server = is_server
         self._read_secret: TrafficSecret = established.read_secret
         self._write_secret: TrafficSecret = established.write_secret
@@ -88,7 +92,7 @@ class Connected:
 
     def _read_message(self, message: bytes) -> None:
         kind = HandshakeType(message[0])
-        self._tell("message_received", kind.name, message)
+        tell(self._config, "message_received", kind.name, message)
         self._messages_without_data += 1
         if self._messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
             raise PeerFault(Fault.TOO_MANY_MESSAGES, f"more than {MAX_MESSAGES_WITHOUT_DATA}")
@@ -105,14 +109,14 @@ class Connected:
         self._read_secret = self._read_secret.successor()
         self._reader.change_keys(self._read_secret)
         self._update_requested = False
-        self._tell("key_update", "read", b"")
+        tell(self._config, "key_update", "read")
         if message.update_requested and not self._update_answered and not self.close_sent:
             self._send_key_update(KeyUpdate(False))
             self._update_answered = True
 
     def _read_alert(self, content: bytes) -> None:
         alert = decode_alert(content)
-        self._tell("alert_received", alert.name, content)
+        tell(self._config, "alert_received", alert.name, content)
         if alert is AlertDescription.close_notify:
             self.close_received = True
         elif alert is AlertDescription.user_canceled:
@@ -174,17 +178,18 @@ class Connected:
 
     def _send_key_update(self, message: KeyUpdate) -> None:
         encoded = message.encode()
-        self._tell("message_sent", "key_update", encoded)
+        tell(self._config, "message_sent", "key_update", encoded)
         self._writer.write(HANDSHAKE, encoded)
         self._write_secret = self._write_secret.successor()
         self._writer.change_keys(self._write_secret)
-        self._tell("key_update", "write", b"")
+        tell(self._config, "key_update", "write")
 
     def shutdown(self) -> None:
         """close_notify, once (section 6.1). Only this direction is closed."""
         if not self.close_sent:
             self.close_sent = True
             self._writer.write_alert(AlertDescription.close_notify)
+            tell_alert(self._config, AlertDescription.close_notify)
 
     def drained(self) -> None:
         """What was outgoing has left: a later request for a KeyUpdate gets an answer of its own."""

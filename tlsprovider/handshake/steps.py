@@ -39,7 +39,7 @@ from tlsprovider.iana import AlertDescription, ContentType, HandshakeType, Named
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.questions import Later, Question, SignHandshake, VerifyPeer
-from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter
+from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter, alert_bytes
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
 
@@ -103,6 +103,11 @@ def tell(config: ClientConfig | ServerConfig, kind: EventKind, name: str, data: 
     """Tell the listener, if there is one."""
     if config.on_event is not None:
         call_hook("on_event", config.on_event, Event(kind, name, data))
+
+
+def tell_alert(config: ClientConfig | ServerConfig, alert: AlertDescription) -> None:
+    """An alert was sent."""
+    tell(config, "alert_sent", alert.name, alert_bytes(alert))
 
 
 @per_config
