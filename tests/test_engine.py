@@ -591,7 +591,7 @@ class TestMaking:
             NATIVE.server_engine(configs[0])
 
     def test_older_versions_are_refused_with_the_way_out(self, configs: Configs) -> None:
-        with pytest.raises(UnsupportedByProvider, match=r"min_version='TLSv1\.2'; use the provider 'openssl'") as raised:
+        with pytest.raises(UnsupportedByProvider, match=r"min_version='TLSv1\.2'; use the provider") as raised:
             NATIVE.client_engine(attrs.evolve(configs[0], min_version="TLSv1.2"), "localhost")
         assert raised.value.provider == "native"
         with pytest.raises(UnsupportedByProvider):

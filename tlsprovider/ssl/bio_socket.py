@@ -1,4 +1,4 @@
-"""BIOs that reach something else: a socket, or another BIO through a buffer. The rest is in :mod:`tlsprovider.ssl.bio`."""
+"""BIOs that reach something else: a socket, or another BIO through a buffer. See :mod:`tlsprovider.ssl.bio`."""
 
 from __future__ import annotations
 
