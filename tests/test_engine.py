@@ -14,6 +14,7 @@ from scripted import ScriptedClient, ScriptedServer
 from test_handshake import connect, engines
 
 from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.crypto.groups import generate
 from tlsprovider.crypto.suites import SUITES
 from tlsprovider.errors import (
     AlertReceived,
@@ -28,7 +29,7 @@ from tlsprovider.errors import (
     WantRead,
 )
 from tlsprovider.events import Event
-from tlsprovider.iana import AlertDescription, CipherSuite
+from tlsprovider.iana import AlertDescription, CipherSuite, NamedGroup
 from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
@@ -222,6 +223,54 @@ class TestFailure:
         with pytest.raises(AlertReceived) as received:
             client.do_handshake()
         assert received.value.alert is AlertDescription.internal_error
+
+
+class TestEarlyDataThatIsNotWanted:
+    """Section 4.3.10: a server that rejects early data passes it over, and the handshake goes on."""
+
+    EARLY = b"\x17\x03\x03\x04\x00" + bytes(1024)
+
+    @pytest.mark.parametrize("early", [EARLY, EARLY * 16, b"\x17\x03\x03\x00\x05short", b""])
+    def test_before_finished(self, configs: Configs, early: bytes) -> None:
+        script = ScriptedClient(NATIVE.server_engine(configs[1]))
+        script.start(early_data=b"")
+        script.read_flight()
+        script.raw(early)
+        script.finish()
+        assert script.engine.handshake_complete, script.engine.failure
+        script.send_records(23, b"data")
+        assert script.engine.read() == b"data"
+
+    def test_only_before_the_first_record_that_can_be_read(self, configs: Configs) -> None:
+        script = ScriptedClient(NATIVE.server_engine(configs[1]))
+        script.start(early_data=b"")
+        script.read_flight()
+        script.finish()
+        script.raw(self.EARLY)
+        assert isinstance(script.engine.failure, PeerFault)
+        assert script.engine.failure.fault is Fault.BAD_RECORD_MAC
+
+    def test_before_the_second_hello(self, configs: Configs) -> None:
+        script = ScriptedClient(NATIVE.server_engine(attrs.evolve(configs[1], groups=["secp256r1"])))
+        script.send(script.client_hello(early_data=b""))
+        assert script.read_retry_request() is NamedGroup.secp256r1
+        script.raw(self.EARLY * 3)
+        script.keys = {NamedGroup.secp256r1: generate(NamedGroup.secp256r1)}
+        script.start()
+        script.read_flight()
+        script.finish()
+        assert script.engine.handshake_complete, script.engine.failure
+
+
+def test_client_marks_its_second_flight_also_when_it_is_an_alert(configs: Configs) -> None:
+    """Appendix E.4: no middlebox sees a protected record of a client before a change_cipher_spec."""
+    script = ScriptedServer(NATIVE.client_engine(configs[0], "localhost"), configs[1].identities[0])
+    script.start()
+    script.engine.process_incoming(script.protected(b"\x08\x00\x00\x01?\x16"))
+    with pytest.raises(PeerFault):
+        script.engine.do_handshake()
+    sent = script.engine.process_outgoing()
+    assert sent.startswith(b"\x14\x03\x03\x00\x01\x01\x17\x03\x03")
 
 
 class TestTheEndOfTheTransport:

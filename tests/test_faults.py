@@ -12,13 +12,14 @@ from functools import cache
 
 import attrs
 import pytest
-from certificate_maker import make, san
+from certificate_maker import make, san, usage
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from scripted import SUITE, ScriptedClient, ScriptedServer
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
+from tlsprovider.crypto.groups import generate
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
@@ -30,6 +31,8 @@ from tlsprovider.wire.codec import u16, u32, vector8, vector16
 from tlsprovider.wire.messages import HELLO_RETRY_RANDOM, NewSessionTicket, encode_message
 
 NATIVE = get_provider("native")
+# A record of early data, under keys that no server here has.
+EARLY = b"\x17\x03\x03\x04\x00" + bytes(1024)
 P256 = SignatureScheme.ecdsa_secp256r1_sha256
 
 
@@ -335,6 +338,34 @@ def application_data_within_the_handshake(w: World):
     script = w.against_client()
     script.start()
     script.raw(script.protected(b"hi\x17"))
+    return script
+
+
+@provokes(Fault.TOO_MUCH_EARLY_DATA)
+def early_data_without_end(w: World):
+    script = w.against_server()
+    script.start(early_data=b"")
+    script.read_flight()
+    script.raw(EARLY * 17)
+    return script
+
+
+@provokes(Fault.TOO_MUCH_EARLY_DATA)
+def early_data_without_end_before_the_second_hello(w: World):
+    script = w.against_server(groups=["secp256r1"])
+    script.send(script.client_hello(early_data=b""))
+    script.read_retry_request()
+    script.raw(EARLY * 17)
+    return script
+
+
+@provokes(Fault.HELLO_CHANGED)
+def early_data_after_retry(w: World):
+    script = w.against_server(groups=["secp256r1"])
+    script.send(script.client_hello(early_data=b""))
+    script.read_retry_request()
+    script.keys = {NamedGroup.secp256r1: generate(NamedGroup.secp256r1)}
+    script.send(script.client_hello(early_data=b""))
     return script
 
 
@@ -1032,6 +1063,14 @@ def alert_of_three_bytes(w: World):
     script = w.against_server()
     script.raw(b"\x15\x03\x01\x00\x03\x02\x28\x00")
     return script
+
+
+@provokes(Fault.CERTIFICATE_PURPOSE)
+def key_that_is_not_for_signing(w: World):
+    """Nothing skips this: not even insecure_skip_verify."""
+    made = make("localhost", [san("localhost"), usage("key_encipherment")])
+    identity = Identity.from_crypto([made.certificate], made.key)
+    return authenticated(w.against_client(identity, insecure_skip_verify=True))
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -124,7 +124,7 @@ def test_alpn_without_overlap_is_its_own_alert(client_config: ClientConfig, serv
         pump(client, server)
     assert raised.value.fault is Fault.NO_COMMON_ALPN
     assert str(raised.value) == (
-        "no application protocol that both sides allow: offered: h2; allowed: smtp"
+        "no application protocol that both sides allow: offered: 'h2'; allowed: smtp"
         " [no_application_protocol, RFC 7301 3.2]"
     )
     transfer(server, client)

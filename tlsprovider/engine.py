@@ -227,6 +227,8 @@ class NativeEngine:
                 traceback.clear_frames(one.__traceback__)
         self._failure = error.afresh()
         if error.alert is not None and not isinstance(error, AlertReceived) and not self.close_sent:
+            if self._handshake is not None:
+                self._handshake.prepare_alert()
             self._writer.write_alert(error.alert)
             self._report_alert(error.alert)
         if self._coroutine is not None:

@@ -52,6 +52,7 @@ class Fault(Enum):
     CHANGE_CIPHER_SPEC = (Alert.unexpected_message, "5", "a change_cipher_spec record that is not the allowed one")
     KEY_CHANGE_SPLIT = (Alert.unexpected_message, "5.1", "a handshake message runs across a change of keys")
     INTERLEAVED = (Alert.unexpected_message, "5.1", "another record type in the middle of a handshake message")
+    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is skipped by who rejects it")
     UNEXPECTED_APPLICATION_DATA = (
         Alert.unexpected_message,
         "5",
@@ -120,7 +121,7 @@ class Fault(Enum):
     CERTIFICATE_NAME = (Alert.bad_certificate, "RFC 9525 6", "the certificate is for another name")
     CERTIFICATE_PURPOSE = (Alert.unsupported_certificate, "4.5.1.2", "the certificate is not for this purpose")
     CERTIFICATE_SIGNATURE = (Alert.bad_certificate, "6.2", "a signature in the certificate chain is not acceptable")
-    CERTIFICATE_REFUSED = (Alert.bad_certificate, "6.2", "the certificate was refused")
+    CERTIFICATE_REFUSED = (Alert.certificate_unknown, "6.2", "the certificate was refused")
     SIGNATURE_SCHEME = (Alert.illegal_parameter, "4.5.2", "a signature scheme that was not offered")
     SIGNATURE_KEY_MISMATCH = (Alert.illegal_parameter, "4.5.2", "a signature scheme that does not fit the certificate")
     SIGNATURE_INVALID = (Alert.decrypt_error, "4.5.2", "the signature over the handshake is not valid")

@@ -46,6 +46,8 @@ class Identity:
     """The certificates as they go over the wire."""
     issuers: tuple[bytes, ...] = attrs.field(repr=False)
     """DER encoded issuer names of the whole chain, to compare with certificate_authorities (RFC 9846 section 4.3.4)."""
+    private_key: CertificateIssuerPrivateKeyTypes | None = attrs.field(repr=False)
+    """For providers that sign by themselves; None when it is elsewhere. Whoever has it is this identity."""
     _signer: Signer = attrs.field(repr=False)
     _patterns: frozenset[str] = attrs.field(repr=False)
 
@@ -98,7 +100,7 @@ class Identity:
         possible = _usable_schemes(chain, "identity")
         if schemes is not None:
             possible = _chosen_schemes(schemes, possible)
-        return cls._make(chain, possible, signer, external=True)
+        return cls._make(chain, possible, signer, private_key=None)
 
     @classmethod
     def _from_pem(cls, chain: bytes, chain_name: str, key: bytes, key_name: str, password: bytes | str | None) -> Self:
@@ -115,20 +117,25 @@ class Identity:
         def sign(scheme: SignatureScheme, message: bytes) -> bytes:
             return signatures.sign(private_key, scheme, message)
 
-        return cls._make(chain, possible, sign, external=False)
+        return cls._make(chain, possible, sign, private_key=private_key)
 
     @classmethod
     def _make(
-        cls, chain: tuple[Certificate, ...], schemes: tuple[SignatureScheme, ...], signer: Signer, external: bool
+        cls,
+        chain: tuple[Certificate, ...],
+        schemes: tuple[SignatureScheme, ...],
+        signer: Signer,
+        private_key: CertificateIssuerPrivateKeyTypes | None,
     ) -> Self:
         names = certs.certificate_names(chain[0])
         return cls(
             certificates=chain,
             names=names,
             schemes=schemes,
-            external=external,
+            external=private_key is None,
             chain_der=tuple(certs.certificate_der(one) for one in chain),
             issuers=tuple(dict.fromkeys(der.issuer(one) for one in chain)),
+            private_key=private_key,
             signer=signer,
             patterns=frozenset(names),
         )

@@ -93,6 +93,7 @@ class RecordReader:
         "_sequence",
         "allow_change_cipher_spec",
         "handshake",
+        "skippable",
     )
 
     def __init__(self) -> None:
@@ -105,6 +106,8 @@ class RecordReader:
         self._change_cipher_specs = 0
         # Section 5: from the first ClientHello until the peer's Finished.
         self.allow_change_cipher_spec = False
+        # Section 4.3.10: so many bytes of early data, which this side rejects, may still be passed over; None: no more.
+        self.skippable: int | None = None
         self.handshake = HandshakeBuffer()
 
     @property
@@ -143,10 +146,9 @@ class RecordReader:
             content_type, content = record
             if self.handshake and content_type != HANDSHAKE:
                 raise PeerFault(Fault.INTERLEAVED, str(ContentType(content_type)))
+            self._count_empty(content_type, content)
             if content:
-                self._empty_records = 0
                 return content_type, content
-            self._count_empty(content_type)
 
     def _peek_header(self) -> tuple[int, int] | None:
         """``(type, length)`` of the record at the front, checked as soon as its five bytes are there."""
@@ -185,9 +187,11 @@ class RecordReader:
             return None
         aead = self._aead
         if aead is None:
-            if outer_type == APPLICATION_DATA:
-                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
-            return outer_type, payload
+            if outer_type != APPLICATION_DATA:
+                return outer_type, payload
+            # Between HelloRetryRequest and the second ClientHello early data is known by its outer type.
+            self._skip(length, Fault.UNEXPECTED_APPLICATION_DATA)
+            return None
         if outer_type != APPLICATION_DATA:
             # A peer that could not even derive keys says so in plaintext. Believing it costs nothing that cutting
             # the wire wouldn't cost, and only until the first record has proven that it has the keys.
@@ -195,14 +199,25 @@ class RecordReader:
                 return outer_type, payload
             raise PeerFault(Fault.PLAINTEXT_RECORD_TYPE, str(ContentType(outer_type)))
         if length < TAG_LENGTH:
-            raise PeerFault(Fault.RECORD_TOO_SHORT)
+            self._skip(length, Fault.RECORD_TOO_SHORT)
+            return None
         try:
             inner = aead.decrypt((self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big"), payload, header)
         except InvalidTag:
-            raise PeerFault(Fault.BAD_RECORD_MAC) from None
+            self._skip(length, Fault.BAD_RECORD_MAC)
+            return None
         self._sequence += 1
         self._opened_any = True
+        self.skippable = None
         return self._strip_padding(inner)
+
+    def _skip(self, length: int, otherwise: Fault) -> None:
+        """Pass over a record of early data that was rejected: it is under keys that this side doesn't have."""
+        if self.skippable is None:
+            raise PeerFault(otherwise)
+        if length > self.skippable:
+            raise PeerFault(Fault.TOO_MUCH_EARLY_DATA)
+        self.skippable -= length
 
     def _strip_padding(self, inner: bytes) -> tuple[int, bytes]:
         """TLSInnerPlaintext to content: the last byte that isn't zero is the type (section 5.4)."""
@@ -217,8 +232,11 @@ class RecordReader:
             raise PeerFault(Fault.INNER_TYPE, str(ContentType(content_type)))
         return content_type, inner[:-1]
 
-    def _count_empty(self, content_type: int) -> None:
-        """Section 5.1: application data may be empty; nothing else may."""
+    def _count_empty(self, content_type: int, content: bytes) -> None:
+        """Section 5.1: application data may be empty, if not too often in a row; nothing else may."""
+        if content:
+            self._empty_records = 0
+            return
         if content_type != APPLICATION_DATA:
             raise PeerFault(Fault.EMPTY_FRAGMENT, str(ContentType(content_type)))
         self._empty_records += 1
@@ -256,7 +274,6 @@ class RecordReader:
         if source is self._buffer:
             del self._buffer[:position]
         if gathered:
-            self._empty_records = 0
             chunks.append(gathered)
         if fault is not None:
             raise fault
@@ -309,17 +326,16 @@ class RecordReader:
                     # Padding, another type, or nothing at all.
                     try:
                         content_type, content = self._strip_padding(bytes(target[written:stop]))
-                        if content_type != APPLICATION_DATA:
-                            other = (content_type, content)
-                            if not content:
-                                self._count_empty(content_type)
-                            break
-                        if not content:
-                            self._count_empty(content_type)
-                        last = written + len(content)
+                        self._count_empty(content_type, content)
                     except PeerFault as found:
                         fault = found
                         break
+                    if content_type != APPLICATION_DATA:
+                        other = (content_type, content)
+                        break
+                    last = written + len(content)
+                elif self._empty_records:
+                    self._empty_records = 0
                 written = last
             gathered = bytes(target[:written])
         self._sequence = sequence

@@ -113,6 +113,11 @@ class TrustStore:
         return not self._pins
 
     @cached_property
+    def certificates(self) -> tuple[Certificate, ...]:
+        """The certificates that are believed; none where keys are. For providers that verify by themselves."""
+        return self._load()
+
+    @cached_property
     def subjects(self) -> tuple[bytes, ...]:
         """DER encoded names of the trusted authorities, for certificate_authorities (RFC 9846 section 4.3.4)."""
         return tuple(dict.fromkeys(der.subject(root) for root in self._load())) if not self._pins else ()

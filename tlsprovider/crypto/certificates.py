@@ -38,6 +38,7 @@ __all__ = [
     "load_pem_bundle",
     "load_pem_chain",
     "load_private_key",
+    "may_sign",
     "parse_certificate",
     "parse_server_name",
     "sni_name",
@@ -102,6 +103,15 @@ def key_problem(certificate: Certificate) -> str:
             "" if isinstance(key.curve, _CURVES) else f"an ECDSA key on {key.curve.name}, which TLS 1.3 does not have"
         )
     return "" if isinstance(key, _OTHER_KEYS) else f"{type(key).__name__} can't sign in TLS 1.3"
+
+
+@lru_cache(maxsize=256)
+def may_sign(certificate: Certificate) -> bool:
+    """Whether the keyUsage of a leaf, if there is one, allows it to sign a handshake (RFC 9846 section 4.5.1.2)."""
+    try:
+        return certificate.extensions.get_extension_for_class(x509.KeyUsage).value.digital_signature
+    except x509.ExtensionNotFound:
+        return True
 
 
 def certificate_der(certificate: Certificate) -> bytes:

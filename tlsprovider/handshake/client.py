@@ -255,6 +255,8 @@ class ClientHandshake(Steps):
                 raise PeerFault(Fault.CERTIFICATE_CONTEXT, "CertificateRequest")
             if X.signature_algorithms not in request.extensions:
                 raise PeerFault(Fault.MISSING_EXTENSION, "signature_algorithms in CertificateRequest")
+            if X.certificate_authorities in request.extensions:
+                ext.decode_authorities(request.extensions[X.certificate_authorities])
             self.transcript.add(data)
             data = await self.read(HandshakeType.certificate)
         chain = self.parse_certificate(data, offer.extensions)
@@ -269,6 +271,10 @@ class ClientHandshake(Steps):
         if not self._compatibility_sent:
             self._compatibility_sent = True
             self.writer.write_change_cipher_spec()
+
+    def prepare_alert(self) -> None:
+        if self.protected:
+            self._send_compatibility_mark()
 
     async def _send_certificate(self, request: CertificateRequest | None) -> Identity | None:
         if request is None:

@@ -45,7 +45,7 @@ def choose_version(hello: ClientHello) -> ProtocolVersion:
         raise PeerFault(Fault.NO_COMMON_VERSION, f"the client speaks {newest} at most; {WAY_OUT}")
     versions = ext.decode_offered_versions(offered)
     if TLS13 not in versions:
-        names = ", ".join(str(ProtocolVersion(version)) for version in versions)
+        names = _listed(map(ProtocolVersion, versions))
         raise PeerFault(Fault.NO_COMMON_VERSION, f"the client offers {names}; {WAY_OUT}")
     if hello.legacy_version != LEGACY_VERSION:
         raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
@@ -97,7 +97,8 @@ def choose_alpn(offered: Sequence[str] | None, allowed: Sequence[str]) -> str | 
     for name in allowed:
         if name in offered:
             return name
-    raise PeerFault(Fault.NO_COMMON_ALPN, f"offered: {', '.join(offered)}; allowed: {', '.join(allowed)}")
+    # Quoted, because a stranger may put control characters into them.
+    raise PeerFault(Fault.NO_COMMON_ALPN, f"offered: {_listed(map(repr, offered))}; allowed: {', '.join(allowed)}")
 
 
 def choose_identity(
@@ -126,6 +127,8 @@ def check_hello_unchanged(first: ClientHello, second: ClientHello) -> None:
     )
     if not same or _lasting(first) != _lasting(second):
         raise PeerFault(Fault.HELLO_CHANGED)
+    if X.early_data in (second.extensions or {}):
+        raise PeerFault(Fault.HELLO_CHANGED, "early_data is not allowed after HelloRetryRequest")
 
 
 CHANGEABLE: Final = frozenset((X.key_share, X.early_data, X.cookie, X.pre_shared_key, X.padding))
@@ -184,9 +187,15 @@ def check_alpn(content: bytes | None, offered: Sequence[str]) -> str | None:
     return names[0]
 
 
+# An error shows so many of a stranger's words, and counts the rest.
+MAX_SHOWN: Final = 12
+
+
 def _names(kind: type[CipherSuite] | type[NamedGroup] | type[SignatureScheme], numbers: Iterable[int]) -> str:
-    return ", ".join(str(kind(number)) for number in numbers) or "nothing"
+    return _listed(map(kind, numbers)) or "nothing"
 
 
-def _listed(members: Iterable[object]) -> str:
-    return ", ".join(str(member) for member in members)
+def _listed(values: Iterable[object]) -> str:
+    words = [str(value) for value in values]
+    rest = f" and {len(words) - MAX_SHOWN} more" if len(words) > MAX_SHOWN else ""
+    return ", ".join(words[:MAX_SHOWN]) + rest

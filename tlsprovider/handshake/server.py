@@ -55,6 +55,8 @@ __all__ = ["ServerHandshake"]
 
 # Naming the issuers helps a client with many certificates to choose; a list longer than this helps nobody.
 MAX_AUTHORITIES_LENGTH: Final = 16 * 1024
+# One full record, or many small ones: what a client may send before it learns that nobody listens.
+MAX_SKIPPED_EARLY_DATA: Final = 16 * 1024
 
 
 @attrs.frozen
@@ -164,6 +166,9 @@ class ServerHandshake(Steps):
         hello = ClientHello.decode(data)
         negotiate.choose_version(hello)
         self.client_random = hello.random
+        if hello.extensions is not None and X.early_data in hello.extensions:
+            # It is not accepted, so it has to be passed over, wherever it ends (section 4.3.10).
+            self.reader.skippable = MAX_SKIPPED_EARLY_DATA
         self.transcript.add(data)
         return hello
 
@@ -205,6 +210,7 @@ class ServerHandshake(Steps):
         hello = ClientHello.decode(data)
         negotiate.choose_version(hello)
         negotiate.check_hello_unchanged(first, hello)
+        self.reader.skippable = None
         shares = _decode_asked(hello).shares
         if list(shares) != [group]:
             raise PeerFault(Fault.RETRY_IGNORED, f"asked for {group}")

@@ -20,7 +20,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from tlsprovider.crypto import signatures
-from tlsprovider.crypto.certificates import parse_certificate
+from tlsprovider.crypto.certificates import describe, may_sign, parse_certificate
 from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
 from tlsprovider.crypto.suites import Suite
 from tlsprovider.crypto.transcript import Transcript
@@ -190,6 +190,7 @@ class Steps:
         self.question: Question[Any] | None = None
         self.peer_ended = False
         self.peer_canceled = False
+        self.protected = False
         self._flight: list[bytes] = []
 
     async def run(self) -> Established:
@@ -282,8 +283,12 @@ class Steps:
             self.writer.write(HANDSHAKE, b"".join(self._flight))
             self._flight.clear()
 
+    def prepare_alert(self) -> None:
+        """The handshake has failed, and an alert is about to leave: is there anything that has to go before it?"""
+
     def change_write_keys(self, secret: TrafficSecret) -> None:
         self.flush()
+        self.protected = True
         self.writer.change_keys(secret)
 
     # -- keys, section 7 -------------------------------------------------------------------------------------------
@@ -367,6 +372,13 @@ class Steps:
         """The built-in check against the trust store, then the user's own."""
         config = self.config
         verified: tuple[x509.Certificate, ...] = ()
+        if not may_sign(chain.certificates[0]):
+            # Section 4.5.1.2. It says what the key is for, not whose it is, so nothing skips it.
+            whose = describe(chain.certificates[0].subject)
+            raise CertificateFault(
+                f"the certificate of {whose} is not for TLS 1.3: its keyUsage does not allow digitalSignature",
+                Fault.CERTIFICATE_PURPOSE,
+            )
         if not config.insecure_skip_verify:
             verified = self._verify_with(config.trust, chain.certificates)
         if config.verify_peer is None:
