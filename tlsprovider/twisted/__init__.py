@@ -1,0 +1,36 @@
+"""tlsprovider for Twisted: TLS over any transport, and endpoints around any endpoint.
+
+Importing this package imports nothing heavy and never installs a reactor; each name below loads what it needs when it
+is first used. Endpoint strings with the prefix ``tlsp:`` are described in :mod:`tlsprovider.twisted.strings`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
+    from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.protocol import TLSProtocol
+
+__all__ = ["TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+
+_HOMES = {
+    "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
+    "TLSFactory": "tlsprovider.twisted.factory",
+    "TLSProtocol": "tlsprovider.twisted.protocol",
+    "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,73 @@
+"""Between an application's producer and the transport that its bytes go to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet._producer_helpers import _PullToPush
+from twisted.internet.interfaces import IConsumer, IPushProducer
+from zope.interface import implementer
+
+__all__ = ["ProducerGate"]
+
+
+@implementer(IPushProducer)
+class ProducerGate:
+    """What the transport gets to pause and resume in place of the producer.
+
+    There are two reasons to pause: the transport is full, or the handshake is not complete, so that nothing can be
+    sealed. The producer runs only while there is neither, and hears of changes only.
+
+    A pull producer is asked again and again through the adapter that Twisted's own TLS uses for that.
+    """
+
+    def __init__(self, producer: Any, streaming: bool, consumer: IConsumer) -> None:
+        self._producer = producer if streaming else _PullToPush(producer, consumer)
+        self._pulling = not streaming
+        self._producerPaused = False
+        self._full = False
+        self._held = False
+        self._stopped = False
+
+    def start(self) -> None:
+        """Begin to ask a pull producer. After registration: from now on it may write."""
+        if self._pulling:
+            self._producer.startStreaming()
+
+    def hold(self) -> None:
+        """Pause until :meth:`release`: the handshake is not complete."""
+        self._held = True
+        self._update()
+
+    def release(self) -> None:
+        """The handshake is complete."""
+        self._held = False
+        self._update()
+
+    def pauseProducing(self) -> None:
+        self._full = True
+        self._update()
+
+    def resumeProducing(self) -> None:
+        self._full = False
+        self._update()
+
+    def stopProducing(self) -> None:
+        """Once, though both the transport and the TLS above it find out that the connection is lost."""
+        if not self._stopped:
+            self._stopped = True
+            self._producer.stopProducing()
+
+    def stop_pulling(self) -> None:
+        """The producer was unregistered and is not to be asked any more."""
+        if self._pulling:
+            self._producer.stopStreaming()
+
+    def _update(self) -> None:
+        paused = self._full or self._held
+        if paused is not self._producerPaused:
+            self._producerPaused = paused
+            if paused:
+                self._producer.pauseProducing()
+            else:
+                self._producer.resumeProducing()
