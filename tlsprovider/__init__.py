@@ -1,35 +1,44 @@
-"""TLS for Twisted and trio, with a handshake engine of our own. See ``README.md`` and ``docs/``."""
+"""TLS for Twisted and trio, with a handshake engine of our own. See ``README.md`` and ``docs/``.
+
+Names are imported when they are first used (PEP 562): Twisted's plugin system, and every subpackage, import this one,
+and most of them need only a part of it.
+"""
 
 from __future__ import annotations
 
-from tlsprovider.config import ClientConfig, ServerConfig
-from tlsprovider.errors import (
-    AlertReceived,
-    CertificateFault,
-    ClosedByPeer,
-    ConfigError,
-    Fault,
-    HookError,
-    MisuseError,
-    PeerFault,
-    TLSError,
-    TruncatedError,
-    UnsupportedByProvider,
-    Want,
-    WantRead,
-)
-from tlsprovider.identity import Identity
-from tlsprovider.providers import get_provider, list_providers
-from tlsprovider.questions import (
-    LATER,
-    ChooseIdentity,
-    ClientHelloReceived,
-    Question,
-    SignHandshake,
-    VerifyPeer,
-    WantAnswer,
-)
-from tlsprovider.trust import TrustStore
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.errors import (
+        AlertReceived,
+        CertificateFault,
+        ClosedByPeer,
+        ConfigError,
+        Fault,
+        HookError,
+        MisuseError,
+        PeerFault,
+        TLSError,
+        TruncatedError,
+        UnsupportedByProvider,
+        Want,
+        WantRead,
+    )
+    from tlsprovider.events import Event
+    from tlsprovider.identity import Identity
+    from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.questions import (
+        LATER,
+        ChooseIdentity,
+        ClientHelloReceived,
+        Question,
+        SignHandshake,
+        VerifyPeer,
+        WantAnswer,
+    )
+    from tlsprovider.trust import TrustStore
 
 __all__ = [
     "LATER",
@@ -40,6 +49,7 @@ __all__ = [
     "ClientHelloReceived",
     "ClosedByPeer",
     "ConfigError",
+    "Event",
     "Fault",
     "HookError",
     "Identity",
@@ -61,3 +71,49 @@ __all__ = [
 ]
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "config": ("ClientConfig", "ServerConfig"),
+    "errors": (
+        "AlertReceived",
+        "CertificateFault",
+        "ClosedByPeer",
+        "ConfigError",
+        "Fault",
+        "HookError",
+        "MisuseError",
+        "PeerFault",
+        "TLSError",
+        "TruncatedError",
+        "UnsupportedByProvider",
+        "Want",
+        "WantRead",
+    ),
+    "events": ("Event",),
+    "identity": ("Identity",),
+    "providers": ("get_provider", "list_providers"),
+    "questions": (
+        "LATER",
+        "ChooseIdentity",
+        "ClientHelloReceived",
+        "Question",
+        "SignHandshake",
+        "VerifyPeer",
+        "WantAnswer",
+    ),
+    "trust": ("TrustStore",),
+}
+_HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    try:
+        module = import_module(_HOME[name])
+    except KeyError:
+        raise AttributeError(f"module 'tlsprovider' has no attribute {name!r}") from None
+    value = globals()[name] = getattr(module, name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -33,7 +33,10 @@ class IEngine(Interface):
     state: str = Attribute("The step that the engine is in, as ``read_server_hello``; ``connected`` afterwards.")
     failure: BaseException | None = Attribute("The TLSError that ended this connection, or None. It is sticky.")
     question: object | None = Attribute("The open Question, or None.")
-    wants_input: bool = Attribute("False while so much is buffered that the transport should be paused.")
+    wants_input: bool = Attribute(
+        "False while so much is buffered that the transport should be paused, and when nothing more can be used: after"
+        " close_notify and after a failure. A transport has to be watched for its end all the same."
+    )
     pending: int = Attribute("Decrypted bytes that read() would give at once.")
     close_sent: bool = Attribute("True once close_notify was queued.")
     close_received: bool = Attribute("True once close_notify was received.")
