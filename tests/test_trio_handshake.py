@@ -285,7 +285,7 @@ class TestQuestions:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(expect_broken, client, CertificateFault, found)
             nursery.start_soon(expect_broken, server, AlertReceived, found)
-        assert sorted(problem.alert for problem in found) == [AlertDescription.bad_certificate] * 2  # type: ignore
+        assert sorted(problem.alert for problem in found) == [AlertDescription.certificate_unknown] * 2  # type: ignore
 
     @trio_run
     @pytest.mark.parametrize("when", ["at once", "awaited", "later"])

@@ -94,7 +94,7 @@ class Fault(Enum):
         "the server selected a protocol that was not offered",
     )
     UNKNOWN_NAME = (Alert.unrecognized_name, "RFC 6066 3", "the client asked for a name that is not served here")
-    HELLO_REFUSED = (Alert.access_denied, "6.2", "the client's hello was refused by on_client_hello")
+    HELLO_REFUSED = (Alert.handshake_failure, "6.2", "the client's hello was refused by on_client_hello")
     RETRY_WITHOUT_CHANGE = (Alert.illegal_parameter, "4.2.4", "HelloRetryRequest would change nothing")
     SECOND_RETRY = (Alert.unexpected_message, "4.2.4", "a second HelloRetryRequest")
     RETRY_GROUP = (Alert.illegal_parameter, "4.3.8", "HelloRetryRequest asks for a group that can't be given")

@@ -163,7 +163,9 @@ class RecordReader:
         if buffer[1] != 3:
             raise PeerFault(Fault.RECORD_VERSION, f"0x{buffer[1]:02x}{buffer[2]:02x}")
         length = buffer[3] << 8 | buffer[4]
-        limit = MAX_PLAINTEXT if self._aead is None else MAX_CIPHERTEXT
+        # Early data that is passed over is protected, though not under keys of ours.
+        plaintext = self._aead is None and (self.skippable is None or outer_type != APPLICATION_DATA)
+        limit = MAX_PLAINTEXT if plaintext else MAX_CIPHERTEXT
         if length > limit:
             raise PeerFault(Fault.RECORD_OVERFLOW, f"{length} bytes")
         return outer_type, length

@@ -105,7 +105,10 @@ class Connected:
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} after the handshake")
 
     def _read_key_update(self, message: KeyUpdate) -> None:
-        """Section 4.7.3. However many requests come before our answer has left, one answer is enough."""
+        """Section 4.7.3. However many requests come before our answer has left, one answer is enough.
+
+        It is made at once, although it is due only before our next data: a side that never writes would never give it.
+        """
         self._read_secret = self._read_secret.successor()
         self._reader.change_keys(self._read_secret)
         self._update_requested = False
