@@ -84,8 +84,8 @@ def _groups(values: Iterable[str | NamedGroup] | str) -> tuple[NamedGroup, ...]:
     return _members(NamedGroup, "groups", IMPLEMENTED_GROUPS, values)
 
 
-def _key_shares(values: Iterable[str | NamedGroup] | str) -> tuple[NamedGroup, ...]:
-    return _members(NamedGroup, "key_shares", IMPLEMENTED_GROUPS, values)
+def _key_shares(values: Iterable[str | NamedGroup] | str | None) -> tuple[NamedGroup, ...] | None:
+    return None if values is None else _members(NamedGroup, "key_shares", IMPLEMENTED_GROUPS, values)
 
 
 def _cipher_suites(values: Iterable[str | CipherSuite] | str) -> tuple[CipherSuite, ...]:
@@ -225,22 +225,24 @@ class ClientConfig(_Common):
     """Whose certificates are believed."""
     identity: Identity | None = attrs.field(default=None, validator=_identity)
     """What to show when the server asks for a certificate."""
-    key_shares: tuple[NamedGroup, ...] = attrs.field(
-        default=attrs.Factory(lambda self: self.groups[:DEFAULT_KEY_SHARES], takes_self=True),
-        converter=_key_shares,
-    )
-    """Groups to send a key share for in the first flight; by default the first two of ``groups``."""
+    _key_shares: tuple[NamedGroup, ...] | None = attrs.field(default=None, converter=_key_shares)
     insecure_skip_verify: bool = attrs.field(default=False, validator=_boolean)
     """Do not verify the server's certificate. With ``verify_peer``: the hook decides alone."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
+        # None stays None: a config that is made from this one by attrs.evolve(config, groups=...) has its own default.
         strangers = [group for group in self.key_shares if group not in self.groups]
         if strangers:
             raise ConfigError(f"key_shares: {strangers[0]} is not in groups; add it there or take it out here")
         order = [self.groups.index(group) for group in self.key_shares]
         if order != sorted(order):
             raise ConfigError("key_shares: must be in the order of groups (RFC 9846 section 4.3.8)")
+
+    @property
+    def key_shares(self) -> tuple[NamedGroup, ...]:
+        """Groups to send a key share for in the first flight; by default the first two of ``groups``."""
+        return self.groups[:DEFAULT_KEY_SHARES] if self._key_shares is None else self._key_shares
 
 
 @attrs.frozen(kw_only=True, eq=False)

@@ -35,10 +35,10 @@ MAX_CHANGE_CIPHER_SPECS: Final = 2
 MAX_HANDSHAKE_MESSAGE: Final = 1 << 17
 MAX_CLIENT_HELLO: Final = 24 * 1024
 
-CHANGE_CIPHER_SPEC: Final = ContentType.change_cipher_spec
-ALERT: Final = ContentType.alert
-HANDSHAKE: Final = ContentType.handshake
-# A plain number: the hot path compares it with a byte of a buffer.
+# Plain numbers: the hot path compares them with bytes of a buffer.
+CHANGE_CIPHER_SPEC: Final = int(ContentType.change_cipher_spec)
+ALERT: Final = int(ContentType.alert)
+HANDSHAKE: Final = int(ContentType.handshake)
 APPLICATION_DATA: Final = int(ContentType.application_data)
 
 
@@ -154,11 +154,11 @@ class RecordReader:
         """``(type, length)`` of the record at the front, checked as soon as its five bytes are there."""
         buffer = self._buffer
         if len(buffer) < HEADER_LENGTH:
-            if buffer and not ContentType.change_cipher_spec <= buffer[0] <= APPLICATION_DATA:
+            if buffer and not CHANGE_CIPHER_SPEC <= buffer[0] <= APPLICATION_DATA:
                 raise self._not_tls()
             return None
         outer_type = buffer[0]
-        if not ContentType.change_cipher_spec <= outer_type <= APPLICATION_DATA:
+        if not CHANGE_CIPHER_SPEC <= outer_type <= APPLICATION_DATA:
             raise self._not_tls()
         if buffer[1] != 3:
             raise PeerFault(Fault.RECORD_VERSION, f"0x{buffer[1]:02x}{buffer[2]:02x}")
@@ -257,6 +257,29 @@ class RecordReader:
         if self.handshake:
             raise PeerFault(Fault.INTERLEAVED, "change_cipher_spec")
 
+    def read_one(self, data: bytes | bytearray | memoryview) -> bytes | None:
+        """The content of ``data``, if it is exactly one plain record of application data and nothing waits before it.
+
+        By far the most frequent case of small messages. None: nothing was touched, :meth:`read_application` is to look.
+        """
+        length = len(data) - HEADER_LENGTH
+        if not TAG_LENGTH < length <= MAX_CIPHERTEXT or self._buffer or self.handshake:
+            return None
+        header = data[:HEADER_LENGTH]
+        if header[0] != APPLICATION_DATA or header[1] != 3 or header[3] << 8 | header[4] != length:
+            return None
+        assert self._aead is not None, "application data is read only under keys"
+        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
+        try:
+            inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], header)
+        except InvalidTag:
+            return None
+        if inner[-1] != APPLICATION_DATA or not 1 < len(inner) <= MAX_INNER:
+            return None
+        self._sequence += 1
+        self._empty_records = 0
+        return inner[:-1]
+
     def read_application(self, data: bytes | bytearray | memoryview, chunks: list[bytes]) -> tuple[int, bytes] | None:
         """After the handshake: decrypt all complete records in what is buffered and in ``data``.
 
@@ -264,9 +287,15 @@ class RecordReader:
         once, since it may change the keys for those behind it; then call again with ``b""``. None: nothing is left.
         """
         source: bytes | bytearray | memoryview = data
-        if self._buffer:
-            self._buffer += data
-            source = self._buffer
+        buffer = self._buffer
+        if buffer:
+            buffer += data
+            # A network cuts a record into a dozen pieces: only the last of them gives something to do.
+            if len(buffer) >= HEADER_LENGTH and buffer[0] == APPLICATION_DATA and buffer[1] == 3:
+                length = buffer[3] << 8 | buffer[4]
+                if len(buffer) - HEADER_LENGTH < length <= MAX_CIPHERTEXT:
+                    return None
+            source = buffer
         if len(source) < HEADER_LENGTH or self.handshake:
             return self._read_slowly(source)
         with memoryview(source) as view:
@@ -383,6 +412,9 @@ class RecordWriter:
                 )
                 out.append(bytes(fragment))
             return
+        if 0 < length <= MAX_PLAINTEXT:
+            self._write_one(aead, content_type, data)
+            return
         encrypt = aead.encrypt
         iv, sequence = self._iv, self._sequence
         ending = content_type.to_bytes(1, "big")
@@ -394,6 +426,14 @@ class RecordWriter:
             out.append(encrypt((iv ^ sequence).to_bytes(IV_LENGTH, "big"), inner, header))
             sequence += 1
         self._sequence = sequence
+
+    def _write_one(self, aead: AEAD, content_type: int, data: bytes | bytearray | memoryview) -> None:
+        """What :meth:`write` does for most messages: a single record, without the loop."""
+        inner = b"".join((data, content_type.to_bytes(1, "big")))
+        header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
+        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
+        self._out.append(header + aead.encrypt(nonce, inner, header))
+        self._sequence += 1
 
     def write_change_cipher_spec(self) -> None:
         """The dummy of compatibility mode, never protected (appendix E.4)."""
@@ -408,6 +448,7 @@ class RecordWriter:
 
     def drain(self) -> bytes:
         """Everything written since the last call."""
-        data = b"".join(self._out)
-        self._out.clear()
+        out = self._out
+        data = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
         return data

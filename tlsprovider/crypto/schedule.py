@@ -53,6 +53,8 @@ def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: byte
     """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
     info = _label(label, length, len(context)) + context
     output = block = hmac.digest(secret, info + b"\x01", hash_name)
+    if len(output) == length:
+        return output
     counter = 2
     while len(output) < length:
         block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), hash_name)
@@ -104,6 +106,8 @@ class TrafficSecret:
 
 @attrs.frozen(repr=False)
 class _Stage:
+    """What the stages share: the hash of a suite, and the secret."""
+
     suite: Suite
     secret: bytes
 

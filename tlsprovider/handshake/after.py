@@ -61,6 +61,10 @@ class Connected:
         if self.close_received:
             reader.feed(data)
             return
+        content = reader.read_one(data)
+        if content is not None:
+            self._keep([content])
+            return
         chunks: list[bytes] = []
         try:
             record = reader.read_application(data, chunks)
@@ -134,6 +138,9 @@ class Connected:
     def take(self, most: int | None) -> bytes:
         """Plaintext, at most ``most`` bytes; only when ``pending`` says that there is some."""
         chunks, start = self._chunks, self._taken
+        if len(chunks) == 1 and not start and (most is None or most >= self.pending):
+            self.pending = 0
+            return chunks.popleft()
         if most is not None and most < len(chunks[0]) - start:
             # Small reads out of a large piece: its front stays where it is, or each read would copy all the rest.
             self._taken = start + most

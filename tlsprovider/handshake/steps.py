@@ -35,11 +35,11 @@ from tlsprovider.errors import (
     TruncatedError,
 )
 from tlsprovider.events import Event, EventKind
-from tlsprovider.iana import AlertDescription, ContentType, HandshakeType, NamedGroup, SignatureScheme
+from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.questions import Later, Question, SignHandshake, VerifyPeer
-from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter, alert_bytes
+from tlsprovider.record import ALERT, HANDSHAKE, RecordReader, RecordWriter, alert_bytes
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
 
@@ -224,7 +224,15 @@ class Steps:
         self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
-            await self._read_fragment()
+            record = self.reader.read()
+            if record is None:
+                await self._wait_for_bytes()
+            elif record[0] == HANDSHAKE:
+                handshake.add(record[1])
+            elif record[0] == ALERT:
+                self._read_alert(record[1])
+            else:
+                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
         if message[0] not in expected:
             wanted = " or ".join(one.name for one in expected)
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{HandshakeType(message[0])} instead of {wanted}")
@@ -237,21 +245,10 @@ class Steps:
         if self.reader.handshake:
             raise PeerFault(Fault.KEY_CHANGE_SPLIT)
 
-    async def _read_fragment(self) -> None:
-        while True:
-            record = self.reader.read()
-            if record is None:
-                if self.peer_ended:
-                    raise TruncatedError("unexpected eof while reading: the peer went away during the handshake")
-                await _pause(WANT_READ)
-                continue
-            content_type, content = record
-            if content_type == HANDSHAKE:
-                self.reader.handshake.add(content)
-                return
-            if content_type != ContentType.alert:
-                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
-            self._read_alert(content)
+    async def _wait_for_bytes(self) -> None:
+        if self.peer_ended:
+            raise TruncatedError("unexpected eof while reading: the peer went away during the handshake")
+        await _pause(WANT_READ)
 
     def _read_alert(self, content: bytes) -> None:
         """Section 6: in TLS 1.3 every alert but the two closure alerts ends the connection."""
