@@ -28,7 +28,7 @@ from tlsprovider.providers import get_provider
 from tlsprovider.trust import TrustStore
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import u16, u32, vector8, vector16
-from tlsprovider.wire.messages import HELLO_RETRY_RANDOM, NewSessionTicket, encode_message
+from tlsprovider.wire.messages import HELLO_RETRY_RANDOM, encode_message
 
 NATIVE = get_provider("native")
 # A record of early data, under keys that no server here has.
@@ -313,8 +313,15 @@ def alert_inside_a_message(w: World):
 
 @provokes(Fault.INTERLEAVED)
 def change_cipher_spec_inside_a_message(w: World):
+    script = w.against_client()
+    script.raw(b"\x16\x03\x03\x00\x04\x02\x00\x00\x50" + b"\x14\x03\x03\x00\x01\x01")
+    return script
+
+
+@provokes(Fault.CHANGE_CIPHER_SPEC)
+def change_cipher_spec_before_the_client_hello(w: World):
     script = w.against_server()
-    script.raw(b"\x16\x03\x01\x00\x04\x01\x00\x00\x50" + b"\x14\x03\x03\x00\x01\x01")
+    script.raw(b"\x14\x03\x03\x00\x01\x01")
     return script
 
 
@@ -1047,14 +1054,6 @@ def flood_of_user_canceled(w: World):
     script = w.against_client()
     script.connect()
     script.raw(b"".join(script.protected(b"\x01\x5a\x15") for _ in range(33)))
-    return script
-
-
-@provokes(Fault.TICKET_LIFETIME)
-def ticket_for_longer_than_a_week(w: World):
-    script = w.against_client()
-    script.connect()
-    script.send(ticket(lifetime=NewSessionTicket.LONGEST_LIFETIME + 1), note=False)
     return script
 
 

@@ -18,12 +18,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementer
 
-from tlsprovider.crypto.schedule import export
 from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
 from tlsprovider.handshake.after import Connected
 from tlsprovider.handshake.client import ClientHandshake
 from tlsprovider.handshake.server import ServerHandshake
-from tlsprovider.handshake.steps import WANT_READ, Established, tell, tell_alert
+from tlsprovider.handshake.steps import WANT_READ, ApplicationSecrets, Established, tell, tell_alert
 from tlsprovider.iana import AlertDescription
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question, WantAnswer
@@ -62,7 +61,7 @@ class NativeEngine:
         self._reader = reader
         self._writer = writer
         self._handshake: ClientHandshake | ServerHandshake | None = handshake
-        self._coroutine: Coroutine[object, None, Established] | None = None
+        self._coroutine: Coroutine[object, None, tuple[Established, ApplicationSecrets]] | None = None
         self._connected: Connected | None = None
         self._failure: TLSError | None = None
         self._busy = False
@@ -175,6 +174,10 @@ class NativeEngine:
             self._fail(TruncatedError("unexpected eof while reading: the peer went away while a question was open"))
             self._raise_failure()
         reason = self._resume(handshake)
+        # A traceback must not keep the handshake; and a fault behind the peer's Finished is for whoever reads it.
+        del handshake, question
+        if self._connected is not None:
+            return
         self._raise_failure()
         if reason is WANT_READ:
             raise WantRead
@@ -191,7 +194,7 @@ class NativeEngine:
         try:
             return self._coroutine.send(None)
         except StopIteration as finished:
-            established: Established = finished.value
+            established, secrets = finished.value
         except TLSError as failure:
             self._fail(failure)
             return None
@@ -202,12 +205,14 @@ class NativeEngine:
             return None
         finally:
             self._busy = False
-        self._finish(handshake, established)
+        self._finish(handshake, established, secrets)
         return None
 
-    def _finish(self, handshake: ClientHandshake | ServerHandshake, established: Established) -> None:
+    def _finish(
+        self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
+    ) -> None:
         self._config = handshake.config
-        self._connected = Connected(established, self._reader, self._writer, handshake.config, self.is_server)
+        self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
         if self._reader.buffered or self._reader.handshake:
@@ -234,6 +239,10 @@ class NativeEngine:
         if self._coroutine is not None:
             self._coroutine.close()
         self._handshake = self._coroutine = None
+        self._reader.forget()
+        self._writer.forget()
+        if self._connected is not None:
+            self._connected.forget()
 
     def _report_alert(self, alert: AlertDescription) -> None:
         """A listener that fails now has nothing left to stop: the connection has failed already."""
@@ -316,6 +325,8 @@ class NativeEngine:
             return
         if self._closed_early or self._failure is not None:
             return
+        if self._busy:
+            raise MisuseError("shutdown() was called from inside a hook of the handshake: let the hook fail instead")
         handshake = self._handshake
         assert handshake is not None
         self._closed_early = True
@@ -323,6 +334,7 @@ class NativeEngine:
         if self._coroutine is not None and (not self.is_server or handshake.client_random):
             # Section 6.1: user_canceled is followed by close_notify. A peer that has seen nothing of us gets nothing.
             alerts = (AlertDescription.user_canceled, AlertDescription.close_notify)
+            handshake.prepare_alert()
         for alert in alerts:
             self._writer.write_alert(alert)
         self._fail(MisuseError("the handshake was given up: shutdown() was called before it was complete"))
@@ -346,16 +358,16 @@ class NativeEngine:
 
     def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
         """RFC 9846 section 7.5: ``length`` bytes, the same on both sides for the same label and context."""
-        established = self._established
-        if established is None:
+        self._raise_failure()
+        if self._connected is None:
             raise MisuseError("the handshake is not complete: there is nothing to export yet")
         name = label.encode("utf-8")
-        suite = established.suite
+        suite = self._connected.established.suite
         if not 1 <= len(name) <= 249:
             raise ValueError(f"label: expected 1 to 249 bytes, got {len(name)}")
         if not 1 <= length <= 255 * suite.hash_length:
             raise ValueError(f"length: expected 1 to {255 * suite.hash_length} bytes, got {length}")
-        return export(suite, established.exporter_secret, name, context, length)
+        return self._connected.export(name, context, length)
 
     def channel_binding(self, kind: str) -> bytes:
         """``tls-exporter`` of RFC 9266: 32 bytes that are unique to this connection."""

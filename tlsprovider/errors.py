@@ -12,7 +12,6 @@ Sections are those of RFC 9846 unless another document is named.
 
 from __future__ import annotations
 
-import copy
 from enum import Enum
 from typing import Self
 
@@ -129,7 +128,6 @@ class Fault(Enum):
     # -- afterwards -----------------------------------------------------------------------------------------------
     KEY_UPDATE_REQUEST = (Alert.illegal_parameter, "4.7.3", "KeyUpdate with a value that is neither yes nor no")
     TOO_MANY_MESSAGES = (Alert.unexpected_message, "4.7", "too many messages in a row without application data")
-    TICKET_LIFETIME = (Alert.illegal_parameter, "4.7.1", "a session ticket lives longer than seven days")
     # -- alerts ---------------------------------------------------------------------------------------------------
     ALERT_MALFORMED = (Alert.decode_error, "6", "an alert is not two bytes long")
 
@@ -157,7 +155,8 @@ class TLSError(Exception):
 
     def afresh(self) -> Self:
         """The same error as a new object, without the traceback whose frames may hold secrets."""
-        other = copy.copy(self)
+        # Not by calling the class: a subclass of the application's may have a constructor of its own.
+        other = type(self).__new__(type(self), *self.args)
         other.__dict__.update(self.__dict__)
         other.__cause__ = self.__cause__
         return other

@@ -131,6 +131,12 @@ class RecordReader:
         self._aead, self._iv = secret.keys()
         self._sequence = 0
 
+    def forget(self) -> None:
+        """The connection has failed: let go of the key, and of everything that was not read (section 6)."""
+        self._aead, self._iv = None, 0
+        self._buffer.clear()
+        self.handshake = HandshakeBuffer()
+
     def read(self) -> tuple[int, bytes] | None:
         """The next record that carries something, as ``(content type, content)``; None when it isn't all there."""
         while True:
@@ -395,6 +401,10 @@ class RecordWriter:
         self._aead, self._iv = secret.keys()
         self._sequence = 0
         self.record_limit = secret.suite.record_limit
+
+    def forget(self) -> None:
+        """The connection has failed: let go of the key (section 6). What was written before is still to be sent."""
+        self._aead, self._iv = None, 0
 
     def write(self, content_type: int, data: bytes | bytearray | memoryview, version: int = 0x0303) -> None:
         """Cut ``data`` into records and protect them under the current keys, if there are any.

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from tlsprovider.crypto.schedule import TrafficSecret
+from tlsprovider.crypto.schedule import TrafficSecret, export
 from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
-from tlsprovider.handshake.steps import Established, decode_alert, tell, tell_alert
+from tlsprovider.handshake.steps import ApplicationSecrets, Established, decode_alert, tell, tell_alert
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter
 from tlsprovider.wire.messages import KeyUpdate, NewSessionTicket
@@ -32,6 +32,7 @@ class Connected:
     def __init__(
         self,
         established: Established,
+        secrets: ApplicationSecrets,
         reader: RecordReader,
         writer: RecordWriter,
         config: ClientConfig | ServerConfig,
@@ -45,13 +46,24 @@ class Connected:
         self._writer = writer
         self._config = config
         self._is_server = is_server
-        self._read_secret: TrafficSecret = established.read_secret
-        self._write_secret: TrafficSecret = established.write_secret
+        # Only the present generation is kept: an update takes the one before with it (section 7.2).
+        self._read_secret: TrafficSecret | None = secrets.read
+        self._write_secret: TrafficSecret | None = secrets.write
+        self._exporter_secret = secrets.exporter
         self._chunks: deque[bytes] = deque()
         self._taken = 0  # of the first chunk
         self._messages_without_data = 0
         self._update_requested = False
         self._update_answered = False
+
+    def forget(self) -> None:
+        """The connection has failed: its secrets go (section 6). What was decrypted can still be read."""
+        self._read_secret = self._write_secret = None
+        self._exporter_secret = b""
+
+    def export(self, label: bytes, context: bytes, length: int) -> bytes:
+        """Section 7.5."""
+        return export(self.established.suite, self._exporter_secret, label, context, length)
 
     # -- what arrives ----------------------------------------------------------------------------------------------
 
@@ -113,6 +125,7 @@ class Connected:
 
         It is made at once, although it is due only before our next data: a side that never writes would never give it.
         """
+        assert self._read_secret is not None, "nothing is read after a failure"
         self._read_secret = self._read_secret.successor()
         self._reader.change_keys(self._read_secret)
         self._update_requested = False
@@ -190,6 +203,7 @@ class Connected:
         encoded = message.encode()
         tell(self._config, "message_sent", "key_update", encoded)
         self._writer.write(HANDSHAKE, encoded)
+        assert self._write_secret is not None, "nothing is sent after a failure"
         self._write_secret = self._write_secret.successor()
         self._writer.change_keys(self._write_secret)
         tell(self._config, "key_update", "write")

@@ -31,7 +31,14 @@ from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.handshake import negotiate
-from tlsprovider.handshake.steps import Established, PeerChain, Steps, certificate_message, per_config
+from tlsprovider.handshake.steps import (
+    ApplicationSecrets,
+    Established,
+    PeerChain,
+    Steps,
+    certificate_message,
+    per_config,
+)
 from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
@@ -109,7 +116,7 @@ class ClientHandshake(Steps):
         self._sni = sni
         self._compatibility_sent = False
 
-    async def run(self) -> Established:
+    async def run(self) -> tuple[Established, ApplicationSecrets]:
         offer = self._send_client_hello()
         hello, suite = await self._read_server_hello(offer, None)
         if hello.is_retry_request:
@@ -122,24 +129,23 @@ class ClientHandshake(Steps):
         peer = await self.read_certificate_verify(chain)
         await self.read_finished(peer, theirs)
 
-        write_secret, read_secret, exporter = self.derive_application_secrets(handshake.main())
-        self.reader.change_keys(read_secret)
+        secrets = self.derive_application_secrets(handshake.main())
+        del handshake
+        self.reader.change_keys(secrets.read)
 
         self._send_compatibility_mark()
         identity = await self._send_certificate(request)
         self.send_finished(ours)
-        self.change_write_keys(write_secret)
-        return Established(
+        self.change_write_keys(secrets.write)
+        established = Established(
             suite=suite,
             group=group,
             alpn=alpn,
             server_name=self.server_name,
             peer=peer,
             local_certificates=identity.certificates if identity is not None else (),
-            exporter_secret=exporter,
-            read_secret=read_secret,
-            write_secret=write_secret,
         )
+        return established, secrets
 
     # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
 

@@ -30,7 +30,14 @@ from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, HookError, PeerFault
 from tlsprovider.handshake import negotiate
-from tlsprovider.handshake.steps import Established, Steps, VerifiedPeer, certificate_message, per_config
+from tlsprovider.handshake.steps import (
+    ApplicationSecrets,
+    Established,
+    Steps,
+    VerifiedPeer,
+    certificate_message,
+    per_config,
+)
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity, ClientHelloReceived
@@ -55,7 +62,7 @@ __all__ = ["ServerHandshake"]
 
 # Naming the issuers helps a client with many certificates to choose; a list longer than this helps nobody.
 MAX_AUTHORITIES_LENGTH: Final = 16 * 1024
-# One full record, or many small ones: what a client may send before it learns that nobody listens.
+# Protected bytes that a client may send before it learns that nobody listens: a request, not an upload.
 MAX_SKIPPED_EARLY_DATA: Final = 16 * 1024
 
 
@@ -81,8 +88,9 @@ def _decode_asked(hello: ClientHello) -> Asked:
             raise PeerFault(Fault.MISSING_EXTENSION, f"{needed} in ClientHello")
     groups = ext.decode_u16s(extensions[X.supported_groups], X.supported_groups)
     shares = dict(ext.decode_key_shares(extensions[X.key_share]))
+    listed = frozenset(groups)
     for group in shares:
-        if group not in groups:
+        if group not in listed:
             raise PeerFault(Fault.KEY_SHARE_UNLISTED, str(NamedGroup(group)))
     name = extensions.get(X.server_name)
     alpn = extensions.get(X.application_layer_protocol_negotiation)
@@ -117,10 +125,9 @@ class ServerHandshake(Steps):
 
     def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
         super().__init__(config, reader, writer)
-        reader.allow_change_cipher_spec = True
         self._compatibility_sent = False
 
-    async def run(self) -> Established:
+    async def run(self) -> tuple[Established, ApplicationSecrets]:
         hello = await self._read_client_hello()
         asked = await self._ask_about_hello(hello)
         config = self.config
@@ -140,23 +147,22 @@ class ServerHandshake(Steps):
         await self.send_certificate_verify(identity, scheme)
         self.send_finished(ours)
 
-        write_secret, read_secret, exporter = self.derive_application_secrets(handshake.main())
-        self.change_write_keys(write_secret)
+        secrets = self.derive_application_secrets(handshake.main())
+        del handshake
+        self.change_write_keys(secrets.write)
 
         peer = await self._read_client_certificate()
         await self.read_finished(peer, theirs)
-        self.reader.change_keys(read_secret)
-        return Established(
+        self.reader.change_keys(secrets.read)
+        established = Established(
             suite=suite,
             group=group,
             alpn=alpn,
             server_name=asked.server_name,
             peer=peer,
             local_certificates=identity.certificates,
-            exporter_secret=exporter,
-            read_secret=read_secret,
-            write_secret=write_secret,
         )
+        return established, secrets
 
     # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
 
@@ -164,6 +170,8 @@ class ServerHandshake(Steps):
         data = await self.read(HandshakeType.client_hello)
         self.insist_on_boundary()
         hello = ClientHello.decode(data)
+        # Section 5: from here on, and no earlier.
+        self.reader.allow_change_cipher_spec = True
         negotiate.choose_version(hello)
         self.client_random = hello.random
         if hello.extensions is not None and X.early_data in hello.extensions:
@@ -192,6 +200,8 @@ class ServerHandshake(Steps):
         answer = await self.ask("on_client_hello", hook, question)
         if not isinstance(answer, type(self.config)):
             raise HookError(f"on_client_hello must answer the ServerConfig to go on with; it answered {answer!r}")
+        if (answer.min_version, answer.max_version) != (ProtocolVersion.TLSv1_3, ProtocolVersion.TLSv1_3):
+            raise HookError(f"on_client_hello answered a config for other versions than TLS 1.3; {negotiate.WAY_OUT}")
         self.config = answer
         return asked
 

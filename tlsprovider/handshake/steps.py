@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from tlsprovider.config import ClientConfig, ServerConfig
 
-__all__ = ["WANT_READ", "Established", "Steps", "VerifiedPeer", "per_config"]
+__all__ = ["WANT_READ", "ApplicationSecrets", "Established", "Steps", "VerifiedPeer", "per_config"]
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -149,7 +149,7 @@ class VerifiedPeer:
 
 @attrs.frozen(repr=False)
 class Established:
-    """What a finished handshake leaves behind."""
+    """What a finished handshake has found out. Nothing of it is secret."""
 
     suite: Suite
     group: NamedGroup
@@ -157,9 +157,15 @@ class Established:
     server_name: str | None
     peer: VerifiedPeer
     local_certificates: tuple[x509.Certificate, ...]
-    exporter_secret: bytes
-    read_secret: TrafficSecret
-    write_secret: TrafficSecret
+
+
+@attrs.frozen(repr=False)
+class ApplicationSecrets:
+    """What protects the connection from here on, and what exporters are derived from (section 7.5)."""
+
+    read: TrafficSecret
+    write: TrafficSecret
+    exporter: bytes
 
 
 @attrs.frozen
@@ -193,7 +199,7 @@ class Steps:
         self.protected = False
         self._flight: list[bytes] = []
 
-    async def run(self) -> Established:
+    async def run(self) -> tuple[Established, ApplicationSecrets]:
         """The whole handshake, one call for each message in wire order."""
         raise TypeError("a handshake is a client's or a server's")
 
@@ -301,15 +307,16 @@ class Steps:
         self.reader.change_keys(theirs)
         return ours, theirs
 
-    def derive_application_secrets(self, main: MainSecret) -> tuple[TrafficSecret, TrafficSecret, bytes]:
-        """The server's Finished is in the transcript: ``(this side's secret, the peer's, the exporter's)``."""
+    def derive_application_secrets(self, main: MainSecret) -> ApplicationSecrets:
+        """The server's Finished is in the transcript."""
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
         self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
         self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
         self.log_key("EXPORTER_SECRET", exporter)
-        return (server, client, exporter) if self.is_server else (client, server, exporter)
+        ours, theirs = (server, client) if self.is_server else (client, server)
+        return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 
     # -- questions -------------------------------------------------------------------------------------------------
 

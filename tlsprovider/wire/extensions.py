@@ -75,15 +75,13 @@ def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
     return vector16(b"".join([u16(number) + vector16(content) for number, content in extensions]))
 
 
-def decode_block(
-    reader: Reader, message: In, offered: Container[int] | None = None, least: int = 0
-) -> dict[int, bytes]:
+def decode_block(reader: Reader, message: In, offered: Container[int] | None = None) -> dict[int, bytes]:
     """Read an extension block out of ``reader`` and hold it against the table.
 
     ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
     by whoever looks them up). The cookie of HelloRetryRequest is the one answer that needs no question.
     """
-    block = Reader(reader.vector16(least), _NAMES[message])
+    block = Reader(reader.vector16(), _NAMES[message])
     forbidden = _FORBIDDEN[message]
     extensions: dict[int, bytes] = {}
     while block.more:

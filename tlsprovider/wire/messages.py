@@ -297,8 +297,6 @@ class NewSessionTicket:
     ticket: bytes = attrs.field(repr=False)
     extensions: Extensions
 
-    LONGEST_LIFETIME: ClassVar = 604800
-
     @classmethod
     def decode(cls, data: bytes) -> Self:
         reader = _body(data, "NewSessionTicket")
@@ -306,6 +304,4 @@ class NewSessionTicket:
         nonce, ticket = reader.vector8(), reader.vector16(1)
         extensions = decode_block(reader, In.NST)
         reader.end()
-        if lifetime > cls.LONGEST_LIFETIME:
-            raise PeerFault(Fault.TICKET_LIFETIME, f"{lifetime} seconds")
         return cls(lifetime, age_add, nonce, ticket, extensions)
