@@ -1,0 +1,76 @@
+"""Every check of the project, each in an environment of its own: ``nox`` runs them all, ``nox -s types`` one.
+
+``.ci/run`` calls these sessions, after the test command of the README.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["tests", "lint", "types", "docs", "wheel"]
+nox.needs_version = ">=2024.3.2"
+
+ROOT = Path(__file__).parent
+
+# The oldest releases that setup.cfg allows.
+OLDEST = ["attrs==23.2.0", "click==8.2.0", "cryptography==50.0.0", "rich==13.0.0", "trio==0.25.0", "twisted==26.4.0"]
+
+
+@nox.session(python=["3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """The test suite on each Python that is installed."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(name="tests-oldest")
+def tests_oldest(session: nox.Session) -> None:
+    """The test suite with the oldest dependencies that setup.cfg allows."""
+    session.install("-e", ".[test]", *OLDEST)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Which lines no test runs."""
+    session.install("-e", ".[test]", "coverage")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "report")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely bugs."""
+    session.install("ruff")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict, over the package and over the examples of use in tests/typing."""
+    session.install("-e", ".", "mypy", "mypy-zope")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation as HTML; a warning is an error."""
+    session.install("-e", ".[docs]")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Build what would be released, install that alone, and use it away from the checkout."""
+    session.install("build")
+    scratch = Path(session.create_tmp())
+    session.run("python", "-m", "build", "--outdir", str(scratch / "dist"), str(ROOT))
+    newest = max((scratch / "dist").glob("*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", str(newest))
+    session.chdir(scratch)
+    session.run("tlsprovider", "providers")
+    session.run("tlsprovider", "demo", "--quick")

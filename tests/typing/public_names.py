@@ -1,0 +1,101 @@
+"""Programs as users write them. Checked by mypy, never run: the public names have the types that these need."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import attrs
+import trio
+from cryptography.x509 import Certificate
+
+from tlsprovider import (
+    CertificateFault,
+    ChooseIdentity,
+    ClientConfig,
+    Fault,
+    Identity,
+    PeerFault,
+    ServerConfig,
+    SignHandshake,
+    TrustStore,
+    VerifyPeer,
+    WantAnswer,
+    get_provider,
+    list_providers,
+)
+from tlsprovider.iana import NamedGroup, SignatureScheme
+from tlsprovider.interfaces import IEngine, ITLSProvider
+from tlsprovider.ssl import SSL, ErrorCode
+from tlsprovider.trio import TLSStream, open_tls_stream, serve_tls
+
+
+def configurations() -> tuple[ClientConfig, ServerConfig]:
+    identity = Identity.from_files("chain.pem", "key.pem", password="secret")
+    client = ClientConfig(trust=TrustStore.from_file("ca.pem"), identity=identity, alpn=["h2", "http/1.1"])
+    server = ServerConfig(identities=[identity], client_auth="require", trust=TrustStore.system())
+    assert_type(client.groups, tuple[NamedGroup, ...])
+    assert_type(server.alpn, tuple[str, ...])
+    return attrs.evolve(client, alpn=["h2"]), server
+
+
+async def choose(question: ChooseIdentity) -> Identity | None:
+    if question.server_name is None:
+        raise PeerFault(Fault.UNKNOWN_NAME)
+    question.answer(None)
+    return Identity.from_pem(b"")
+
+
+def verify(question: VerifyPeer) -> bool | CertificateFault:
+    assert_type(question.peer_certificates, tuple[Certificate, ...])
+    return CertificateFault("no") if question.scts else True
+
+
+async def sign(scheme: SignatureScheme, message: bytes) -> bytes:
+    return message
+
+
+def hooks(certificates: list[Certificate]) -> ServerConfig:
+    return ServerConfig(
+        identities=[Identity.with_signer(certificates, sign)],
+        choose_identity=choose,
+        verify_peer=verify,
+        keylog=print,
+        on_event=lambda event: print(event.kind, event.name),
+    )
+
+
+def engines() -> IEngine:
+    client, server = configurations()
+    provider: ITLSProvider = get_provider()
+    assert_type(list_providers(), list[ITLSProvider])
+    provider.server_engine(server)
+    engine = provider.client_engine(client, "example.com")
+    try:
+        engine.do_handshake()
+    except WantAnswer as want:
+        if isinstance(want.question, SignHandshake):
+            want.question.answer(b"signature")
+    assert_type(engine.process_outgoing(), bytes)
+    assert_type(engine.cipher, str | None)
+    return engine
+
+
+async def streams() -> None:
+    client, server = configurations()
+
+    async def serve(stream: TLSStream[trio.SocketStream]) -> None:
+        assert_type(stream.version, str)
+        async for data in stream:
+            await stream.send_all(data)
+
+    async with await open_tls_stream("example.com", 443, client) as stream:
+        assert_type(stream, TLSStream[trio.SocketStream])
+        assert_type(stream.alpn, str | None)
+    await serve_tls(serve, 443, server, host="localhost")
+
+
+def objects() -> None:
+    ssl = SSL(configurations()[0], server_hostname="example.com")
+    assert_type(ssl.get_error(ssl.connect()), ErrorCode)
+    assert_type(ssl.read(100), bytes)
+    assert_type(ssl.write(b"hello"), int)
