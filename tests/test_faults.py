@@ -366,6 +366,15 @@ def early_data_without_end_before_the_second_hello(w: World):
     return script
 
 
+@provokes(Fault.TOO_MUCH_EARLY_DATA)
+def early_data_of_nothing_without_end(w: World):
+    script = w.against_server()
+    script.start(early_data=b"")
+    script.read_flight()
+    script.raw(b"\x17\x03\x03\x00\x00" * 257)
+    return script
+
+
 @provokes(Fault.HELLO_CHANGED)
 def early_data_after_retry(w: World):
     script = w.against_server(groups=["secp256r1"])

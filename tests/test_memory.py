@@ -127,6 +127,7 @@ class TestAfterTheHandshake:
         assert len(old) == 2
         client.engine.key_update(request_peer=True)
         server.incoming(client.outgoing())
+        server.engine.write(b"")  # the answer
         client.incoming(server.outgoing())
         for side in (client, server):
             kept = [one for one in reachable(side.engine) if isinstance(one, bytes) and one in old]

@@ -276,3 +276,15 @@ class Counting:
 
     def encrypt(self, *arguments: bytes) -> bytes:
         raise AssertionError("a reader encrypts nothing")
+
+
+def test_much_at_once_comes_in_order() -> None:
+    """More than is decrypted in one go: several pieces, nothing lost, nothing kept."""
+    sealer, reader = Sealer(), RecordReader()
+    reader.change_keys(SECRET)
+    parts = [bytes([number]) * MAX_PLAINTEXT for number in range(40)]
+    chunks: list[bytes] = []
+    assert reader.read_application(b"".join(sealer.record(DATA, part) for part in parts), chunks) is None
+    assert b"".join(chunks) == b"".join(parts)
+    assert len(chunks) < 10
+    assert reader.buffered == 0

@@ -278,11 +278,7 @@ class NativeEngine:
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
-        if not self._writer.pending:
-            return b""
-        if self._connected is not None:
-            self._connected.drained()
-        return self._writer.drain()
+        return self._writer.drain() if self._writer.pending else b""
 
     def read(self, max_bytes: int | None = None) -> bytes:
         """See :meth:`IEngine.read`."""

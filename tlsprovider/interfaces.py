@@ -80,7 +80,11 @@ class IEngine(Interface):
         """As :meth:`read`, into a buffer; the count of bytes, 0 after the peer's close_notify."""
 
     def write(data: bytes | bytearray | memoryview) -> int:
-        """Seal all of ``data`` into the outgoing bytes; the count of bytes taken, which is all. Empty: no record."""
+        """Seal all of ``data`` into the outgoing bytes; the count of bytes taken, which is all.
+
+        An answer that is owed to the peer's KeyUpdate goes before it. Empty data makes no record of its own, so writing
+        nothing sends just that answer.
+        """
 
     def shutdown() -> None:
         """Queue close_notify once. Reading may go on: TLS 1.3 can close one direction (RFC 9846 section 6.1).

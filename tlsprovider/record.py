@@ -31,6 +31,11 @@ MAX_INNER: Final = MAX_PLAINTEXT + 1
 MAX_EMPTY_RECORDS: Final = 16
 # In compatibility mode a peer sends one change_cipher_spec, or two around HelloRetryRequest (appendix E.4).
 MAX_CHANGE_CIPHER_SPECS: Final = 2
+# What a record of rejected early data counts for at the least: so there are at most 256 of them.
+MIN_SKIPPED: Final = 64
+# Decrypted in one go at the most, so that records of other types in between can't make us allocate for all the rest
+# again and again.
+MAX_RUN: Final = 1 << 17
 # The largest handshake message taken: room for a chain of post-quantum certificates, not for an attack.
 MAX_HANDSHAKE_MESSAGE: Final = 1 << 17
 MAX_CLIENT_HELLO: Final = 24 * 1024
@@ -223,9 +228,11 @@ class RecordReader:
         """Pass over a record of early data that was rejected: it is under keys that this side doesn't have."""
         if self.skippable is None:
             raise PeerFault(otherwise)
-        if length > self.skippable:
+        # An empty record is not free either, or it could be sent for ever.
+        cost = max(length, MIN_SKIPPED)
+        if cost > self.skippable:
             raise PeerFault(Fault.TOO_MUCH_EARLY_DATA)
-        self.skippable -= length
+        self.skippable -= cost
 
     def _strip_padding(self, inner: bytes) -> tuple[int, bytes]:
         """TLSInnerPlaintext to content: the last byte that isn't zero is the type (section 5.4)."""
@@ -289,8 +296,9 @@ class RecordReader:
     def read_application(self, data: bytes | bytearray | memoryview, chunks: list[bytes]) -> tuple[int, bytes] | None:
         """After the handshake: decrypt all complete records in what is buffered and in ``data``.
 
-        Application data is appended to ``chunks`` as one piece. The first record of another type is given back at
-        once, since it may change the keys for those behind it; then call again with ``b""``. None: nothing is left.
+        Application data is appended to ``chunks``, as one piece where it isn't much. The first record of another type
+        is given back at once, since it may change the keys for those behind it; then call again with ``b""``. None:
+        nothing is left.
         """
         source: bytes | bytearray | memoryview = data
         buffer = self._buffer
@@ -304,14 +312,21 @@ class RecordReader:
             source = buffer
         if len(source) < HEADER_LENGTH or self.handshake:
             return self._read_slowly(source)
+        position = 0
+        consumed = -1
+        other: tuple[int, bytes] | None = None
+        fault: PeerFault | None = None
         with memoryview(source) as view:
-            position, gathered, other, fault = self._decrypt_run(view)
+            while consumed and other is None and fault is None:
+                with view[position : position + MAX_RUN] as run:
+                    consumed, gathered, other, fault = self._decrypt_run(run)
+                position += consumed
+                if gathered:
+                    chunks.append(gathered)
             if source is not self._buffer:
                 self._buffer += view[position:]
         if source is self._buffer:
             del self._buffer[:position]
-        if gathered:
-            chunks.append(gathered)
         if fault is not None:
             raise fault
         if other is not None:

@@ -47,6 +47,8 @@ __all__ = [
 
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 16384
+# Nobody uses more than 65537; a long exponent makes each verification a hundred times as dear.
+MAX_RSA_EXPONENT_BITS = 33
 
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _OTHER_KEYS = (
@@ -61,7 +63,12 @@ _OTHER_KEYS = (
 # -- from the peer ----------------------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=256)
+# What is remembered of certificates is filled by strangers: 64 of 8 KiB, with all that is made of them, stay below
+# 12 MB. A larger one is parsed each time.
+MAX_REMEMBERED = 64
+MAX_REMEMBERED_SIZE = 8 * 1024
+
+
 def parse_certificate(data: bytes) -> Certificate:
     """One DER certificate from the peer. Nothing in the result can raise later.
 
@@ -69,6 +76,10 @@ def parse_certificate(data: bytes) -> Certificate:
 
     Raises PeerFault CERTIFICATE_UNPARSABLE, or CERTIFICATE_KEY when its key is of no use in TLS 1.3.
     """
+    return _parse_remembered(data) if len(data) <= MAX_REMEMBERED_SIZE else _parse(data)
+
+
+def _parse(data: bytes) -> Certificate:
     try:
         certificate = x509.load_der_x509_certificate(data)
         _look_at_everything(certificate)
@@ -79,6 +90,9 @@ def parse_certificate(data: bytes) -> Certificate:
     if unusable:
         raise PeerFault(Fault.CERTIFICATE_KEY, unusable)
     return certificate
+
+
+_parse_remembered = lru_cache(maxsize=MAX_REMEMBERED)(_parse)
 
 
 def _look_at_everything(certificate: Certificate) -> None:
@@ -97,6 +111,9 @@ def key_problem(certificate: Certificate) -> str:
     if isinstance(key, rsa.RSAPublicKey):
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             return f"an RSA key of {key.key_size} bits; {MIN_RSA_BITS} to {MAX_RSA_BITS} are accepted"
+        exponent = key.public_numbers().e.bit_length()
+        if exponent > MAX_RSA_EXPONENT_BITS:
+            return f"an RSA key with an exponent of {exponent} bits; at most {MAX_RSA_EXPONENT_BITS} are accepted"
         return ""
     if isinstance(key, ec.EllipticCurvePublicKey):
         return (
@@ -105,7 +122,6 @@ def key_problem(certificate: Certificate) -> str:
     return "" if isinstance(key, _OTHER_KEYS) else f"{type(key).__name__} can't sign in TLS 1.3"
 
 
-@lru_cache(maxsize=256)
 def may_sign(certificate: Certificate) -> bool:
     """Whether the keyUsage of a leaf, if there is one, allows it to sign a handshake (RFC 9846 section 4.5.1.2)."""
     try:

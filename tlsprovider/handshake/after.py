@@ -54,7 +54,7 @@ class Connected:
         self._taken = 0  # of the first chunk
         self._messages_without_data = 0
         self._update_requested = False
-        self._update_answered = False
+        self._update_owed = False
 
     def forget(self) -> None:
         """The connection has failed: its secrets go (section 6). What was decrypted can still be read."""
@@ -121,18 +121,13 @@ class Connected:
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} after the handshake")
 
     def _read_key_update(self, message: KeyUpdate) -> None:
-        """Section 4.7.3. However many requests come before our answer has left, one answer is enough.
-
-        It is made at once, although it is due only before our next data: a side that never writes would never give it.
-        """
+        """Section 4.7.3: a request is answered before our next data, and all that came while we were silent by one."""
         assert self._read_secret is not None, "nothing is read after a failure"
         self._read_secret = self._read_secret.successor()
         self._reader.change_keys(self._read_secret)
         self._update_requested = False
         tell(self._config, "key_update", "read")
-        if message.update_requested and not self._update_answered and not self.close_sent:
-            self._send_key_update(KeyUpdate(False))
-            self._update_answered = True
+        self._update_owed = self._update_owed or message.update_requested
 
     def _read_alert(self, content: bytes) -> None:
         alert = decode_alert(content)
@@ -176,6 +171,8 @@ class Connected:
         """Protect all of ``data``, changing keys on the way when the cipher's limit is near (section 5.5)."""
         if self.close_sent:
             raise MisuseError("the connection is closed for writing: shutdown() was called")
+        if self._update_owed:
+            self._send_key_update(KeyUpdate(False))
         length = len(data)
         writer = self._writer
         # One record is kept for the KeyUpdate itself.
@@ -200,6 +197,7 @@ class Connected:
         self._send_key_update(KeyUpdate(request))
 
     def _send_key_update(self, message: KeyUpdate) -> None:
+        self._update_owed = False
         encoded = message.encode()
         tell(self._config, "message_sent", "key_update", encoded)
         self._writer.write(HANDSHAKE, encoded)
@@ -214,7 +212,3 @@ class Connected:
             self.close_sent = True
             self._writer.write_alert(AlertDescription.close_notify)
             tell_alert(self._config, AlertDescription.close_notify)
-
-    def drained(self) -> None:
-        """What was outgoing has left: a later request for a KeyUpdate gets an answer of its own."""
-        self._update_answered = False

@@ -282,6 +282,11 @@ class SSL(Inspection):
 
         return data if self._run(operation) > 0 else b""
 
+    def _answer_key_update(self) -> None:
+        """OpenSSL's reads answer a KeyUpdate, however long the next write is away; an engine answers when it writes."""
+        if not self._engine.close_sent:
+            self._engine.write(b"")
+
     def _next_data(self, n: int, take: Callable[[int], bytes]) -> bytes:
         """Decrypted bytes, never none. When there are some already, the transport isn't touched."""
         if self.pending():
@@ -298,6 +303,7 @@ class SSL(Inspection):
                 if whole_record and Mode.AUTO_RETRY not in self._mode:
                     # That record held no data, and the caller wants to hear of it.
                     raise Stuck(ErrorCode.WANT_READ) from None
+                self._answer_key_update()
                 self._send_what_goes()
                 self._receive()
                 whole_record = self._transport.between_records
