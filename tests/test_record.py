@@ -16,6 +16,7 @@ from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite
 from tlsprovider.record import (
+    MAX_CERTIFICATE_MESSAGE,
     MAX_CHANGE_CIPHER_SPECS,
     MAX_CIPHERTEXT,
     MAX_CLIENT_HELLO,
@@ -364,7 +365,7 @@ class TestHandshakeBuffer:
         assert not buffer
 
     @pytest.mark.parametrize(
-        ("kind", "limit"), [(1, MAX_CLIENT_HELLO), (2, MAX_HANDSHAKE_MESSAGE), (11, MAX_HANDSHAKE_MESSAGE)]
+        ("kind", "limit"), [(1, MAX_CLIENT_HELLO), (2, MAX_HANDSHAKE_MESSAGE), (11, MAX_CERTIFICATE_MESSAGE)]
     )
     def test_too_large_is_refused_by_its_header(self, kind: int, limit: int) -> None:
         buffer = HandshakeBuffer()

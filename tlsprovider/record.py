@@ -36,9 +36,16 @@ MIN_SKIPPED: Final = 64
 # Decrypted in one go at the most, so that records of other types in between can't make us allocate for all the rest
 # again and again.
 MAX_RUN: Final = 1 << 17
-# The largest handshake message taken: room for a chain of post-quantum certificates, not for an attack.
-MAX_HANDSHAKE_MESSAGE: Final = 1 << 17
+# Nobody needs longer messages than these, and whoever announces one only wants us to wait and to buffer.
+MAX_HANDSHAKE_MESSAGE: Final = 64 * 1024
+# Three post-quantum key shares and every extension there is fit into a quarter of this.
 MAX_CLIENT_HELLO: Final = 24 * 1024
+# Ten certificates with ML-DSA-87 keys and signatures, 7.5 KB each, and what is stapled to them.
+MAX_CERTIFICATE_MESSAGE: Final = 100 * 1024
+_MESSAGE_LIMITS: Final = {
+    int(HandshakeType.client_hello): MAX_CLIENT_HELLO,
+    int(HandshakeType.certificate): MAX_CERTIFICATE_MESSAGE,
+}
 
 # Plain numbers: the hot path compares them with bytes of a buffer.
 CHANGE_CIPHER_SPEC: Final = int(ContentType.change_cipher_spec)
@@ -74,7 +81,7 @@ class HandshakeBuffer:
         if len(data) < 4:
             return None
         length = int.from_bytes(data[1:4], "big")
-        limit = MAX_CLIENT_HELLO if data[0] == HandshakeType.client_hello else MAX_HANDSHAKE_MESSAGE
+        limit = _MESSAGE_LIMITS.get(data[0], MAX_HANDSHAKE_MESSAGE)
         if length > limit:
             raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[0])} of {length} bytes, at most {limit}")
         end = 4 + length

@@ -45,7 +45,9 @@ __all__ = [
     "spki_sha256",
 ]
 
+# Below, an RSA key can be broken by whoever wants it enough.
 MIN_RSA_BITS = 2048
+# Above, a single verification keeps a core busy for milliseconds.
 MAX_RSA_BITS = 16384
 # Nobody uses more than 65537; a long exponent makes each verification a hundred times as dear.
 MAX_RSA_EXPONENT_BITS = 33

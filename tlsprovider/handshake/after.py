@@ -24,6 +24,8 @@ __all__ = ["Connected"]
 # Each of these costs its receiver a key derivation or an allocation; a peer that sends so many in a row, with no
 # application data between, only wants to keep us busy.
 MAX_MESSAGES_WITHOUT_DATA: Final = 32
+# Plaintext that waits is joined up to pieces of about this size.
+SMALL_CHUNK: Final = 1024
 
 
 class Connected:
@@ -90,8 +92,13 @@ class Connected:
             self._keep(chunks)
 
     def _keep(self, chunks: list[bytes]) -> None:
+        waiting = self._chunks
         for chunk in chunks:
-            self._chunks.append(chunk)
+            if waiting and len(waiting[-1]) < SMALL_CHUNK > len(chunk):
+                # An object for every byte would cost fifty times what the byte does, while nobody reads.
+                waiting[-1] += chunk
+            else:
+                waiting.append(chunk)
             self.pending += len(chunk)
             self._messages_without_data = 0
         chunks.clear()

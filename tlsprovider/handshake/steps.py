@@ -54,6 +54,7 @@ A = TypeVar("A")
 K = TypeVar("K")
 V = TypeVar("V")
 
+# Certificates in a chain: the web uses three or four. Each costs its receiver a parsing, and a search for its issuer.
 MAX_CHAIN: Final = 10
 
 # A state's name is the direction and the RFC's word, everywhere.
