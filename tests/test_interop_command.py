@@ -164,11 +164,11 @@ def test_client_and_their_key_updates(folder: Path, client_config: ClientConfig)
         ours.do_handshake()
         # "k" changes their keys; "K" asks for a change of ours as well.
         for updates, (letter, answers) in enumerate([(b"k", 0), (b"K", 1), (b"K", 2), (b"k", 2)], 1):
-            talk(ours, program)
             program.say(letter + b"\n")
             wait_for_key_updates(ours, heard, updates)
+            # What is owed goes before our next data, which they could not read otherwise.
+            talk(ours, program)
             assert heard["key_update", "write"] == answers
-        talk(ours, program)
 
 
 def test_client_alpn_and_exported_keys(folder: Path, client_config: ClientConfig) -> None:
@@ -263,11 +263,11 @@ def test_server_and_their_key_updates(folder: Path, server_config: ServerConfig)
     with Listening(folder) as here, here.s_client() as program, here.accept(config) as ours:
         ours.do_handshake()
         for updates, (letter, answers) in enumerate([(b"k", 0), (b"K", 1), (b"K", 2), (b"k", 2)], 1):
-            talk(ours, program)
             program.say(letter + b"\n")
             wait_for_key_updates(ours, heard, updates)
+            # What is owed goes before our next data, which they could not read otherwise.
+            talk(ours, program)
             assert heard["key_update", "write"] == answers
-        talk(ours, program)
 
 
 def test_server_alpn_and_exported_keys(folder: Path, server_config: ServerConfig) -> None:
