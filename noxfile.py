@@ -74,3 +74,12 @@ def wheel(session: nox.Session) -> None:
     session.chdir(scratch)
     session.run("tlsprovider", "providers")
     session.run("tlsprovider", "demo", "--quick")
+
+
+@nox.session
+def bogo(session: nox.Session) -> None:
+    """BoringSSL's test runner over our shim: ``nox -s bogo -- RUNNER``; see docs/conformance.md."""
+    if not session.posargs:
+        session.skip("no runner was given: nox -s bogo -- RUNNER")
+    session.install("-e", ".")
+    session.run("python", "-m", "bogo", *session.posargs, env={"PYTHONPATH": "tests"})
