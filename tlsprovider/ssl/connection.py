@@ -80,7 +80,7 @@ class SSL(Inspection):
     """One TLS connection.
 
     :param config: a ClientConfig or a ServerConfig; it decides which role is possible.
-    :param provider: a provider or its name.
+    :param provider: a provider or its name; None: the default of the process.
     :param server_hostname: client: the name to ask for and to verify.
 
     Raises ConfigError and UnsupportedByProvider.
@@ -89,7 +89,7 @@ class SSL(Inspection):
     def __init__(
         self,
         config: ClientConfig | ServerConfig,
-        provider: str | ITLSProvider = "native",
+        provider: str | ITLSProvider | None = None,
         server_hostname: str | None = None,
     ) -> None:
         super().__init__(config, get_provider(provider), server_hostname)

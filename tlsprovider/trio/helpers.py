@@ -34,7 +34,7 @@ async def open_tls_stream(
     https_compatible: bool = False,
     happy_eyeballs_delay: float | None = HAPPY_EYEBALLS_DELAY,
     server_hostname: str | bytes | None = None,
-    provider: str | ITLSProvider = "native",
+    provider: str | ITLSProvider | None = None,
 ) -> TCPTLSStream:
     """Connect to ``host`` over TCP and make a TLS stream of it; the handshake is made on first use.
 
@@ -66,7 +66,7 @@ async def open_tls_listeners(
     *,
     backlog: int | None = None,
     https_compatible: bool = False,
-    provider: str | ITLSProvider = "native",
+    provider: str | ITLSProvider | None = None,
 ) -> list[TLSListener[trio.SocketStream]]:
     """Listen on a TCP port (0: any free one); one listener for each kind of address, as trio.open_tcp_listeners."""
     transport_listeners = await trio.open_tcp_listeners(port, host=host, backlog=backlog)
@@ -93,7 +93,7 @@ async def serve_tls(
     on_handshake_error: HandshakeFailed | None = None,
     handler_nursery: trio.Nursery | None = None,
     task_status: trio.TaskStatus[list[TLSListener[trio.SocketStream]]] = trio.TASK_STATUS_IGNORED,
-    provider: str | ITLSProvider = "native",
+    provider: str | ITLSProvider | None = None,
 ) -> None:
     """Listen on a TCP port and run ``handler(stream)`` in a task of its own for each connection; until cancelled.
 

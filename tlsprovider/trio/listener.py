@@ -33,7 +33,7 @@ class TLSListener(trio.abc.Listener[TLSStream[T_Stream]], Generic[T_Stream]):
         transport_listener: trio.abc.Listener[T_Stream],
         config: ServerConfig,
         *,
-        provider: str | ITLSProvider = "native",
+        provider: str | ITLSProvider | None = None,
         https_compatible: bool = False,
     ) -> None:
         self.transport_listener = transport_listener

@@ -16,7 +16,7 @@ def engine_for(
     config: ClientConfig | ServerConfig,
     server_hostname: str | bytes | None,
     server_side: bool,
-    provider: str | ITLSProvider,
+    provider: str | ITLSProvider | None,
 ) -> IEngine:
     """An engine for one side. Raises :exc:`~tlsprovider.errors.ConfigError` where config and side contradict."""
     wanted = ServerConfig if server_side else ClientConfig

@@ -62,7 +62,7 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
     :param server_hostname: client: the name (or IP address) that the certificate must be for. Unicode is encoded with
         IDNA 2008, bytes are taken as they are.
     :param server_side: True for the side that was connected to.
-    :param provider: the TLS implementation, as a name or an :class:`~tlsprovider.interfaces.ITLSProvider`.
+    :param provider: the TLS implementation, by name or as an object; None: the default of the process.
     :param https_compatible: take the end of the transport for a proper end, and close without close_notify. For
         protocols that know by themselves where their data ends.
     :param initial_data: what was received from the peer before TLS began, if a protocol read too much.
@@ -86,7 +86,7 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
         server_hostname: str | bytes | None = None,
         server_side: bool = False,
         *,
-        provider: str | ITLSProvider = "native",
+        provider: str | ITLSProvider | None = None,
         https_compatible: bool = False,
         initial_data: bytes | bytearray | memoryview = b"",
     ) -> None:

@@ -35,7 +35,7 @@ class TLSFactory(ClientFactory):
     :param config: a :class:`~tlsprovider.config.ClientConfig` or a :class:`~tlsprovider.config.ServerConfig`; it
         decides which side of TLS this is. If it names no application protocols (``alpn``), and the wrapped factory
         provides ``IProtocolNegotiationFactory``, the factory's ``acceptableProtocols()`` are taken.
-    :param provider: the TLS implementation, by name or as an object.
+    :param provider: the TLS implementation, by name or as an object; None: the default of the process.
     :param hostname: client: whom the server's certificate must name.
     :param clock: where time limits are kept; the global reactor unless given.
     :param handshakeTimeout: seconds a handshake may take, None for no limit.
@@ -51,7 +51,7 @@ class TLSFactory(ClientFactory):
         self,
         config: ClientConfig | ServerConfig,
         wrappedFactory: IProtocolFactory,
-        provider: str | ITLSProvider = "native",
+        provider: str | ITLSProvider | None = None,
         hostname: str | None = None,
         *,
         clock: IReactorTime | None = None,

@@ -40,7 +40,7 @@ Both::
 ``alpn=``             application protocols in order of preference, with commas.
 ``groups=``           key exchange groups in order of preference, with commas.
 ``ciphers=``          cipher suites in order of preference, with commas.
-``provider=``         the TLS implementation; ``native`` without it.
+``provider=``         the TLS implementation; without it that of ``TLSPROVIDER_DEFAULT``, or ``native``.
 ``handshakeTimeout=`` seconds for the handshake, 0 for no limit; 30 without it.
 ``closeTimeout=``     seconds to wait for the peer's close_notify; 10 without it.
 ===================== =================================================================================================
@@ -208,7 +208,7 @@ class _Words:
     def options(self, reactor: Any, handshake_timeout: float) -> dict[str, Any]:
         """The parameters of an endpoint that both sides have."""
         return {
-            "provider": self.get("provider", str, "native"),
+            "provider": self.get("provider", str, None),
             "clock": reactor,
             "handshakeTimeout": self.get("handshakeTimeout", _seconds, handshake_timeout) or None,
             "closeTimeout": self.get("closeTimeout", _seconds, CLOSE_TIMEOUT),
