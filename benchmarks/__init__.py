@@ -1,5 +1,7 @@
 """How fast is it, and next to what: ``python -m benchmarks`` (``--help`` for more).
 
+And what a hostile peer costs: ``python -m benchmarks.adversarial``.
+
 Everything is measured in one process and one run, interleaved, and what counts is the median of the ratios of
 neighbours in time: absolute figures depend on the machine and on its mood, ratios much less.
 

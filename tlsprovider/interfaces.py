@@ -93,7 +93,10 @@ class IEngine(Interface):
         """
 
     def key_update(request_peer: bool = False) -> None:
-        """Change this side's sending keys, and ask the peer to change its own (RFC 9846 section 4.7.3)."""
+        """Change this side's sending keys, and ask the peer to change its own (RFC 9846 section 4.7.3).
+
+        Send data between updates: a peer may take dozens of them in a row for an attack.
+        """
 
     def export_keying_material(label: str, context: bytes, length: int) -> bytes:
         """RFC 9846 section 7.5. Raises MisuseError before the handshake is complete."""
