@@ -364,15 +364,31 @@ def test_alert_that_the_peer_sees(name: str, side: Side, version: str, stranger:
     assert other.alert is (UNKNOWN if stranger else REFUSED)
 
 
-@pytest.mark.parametrize(("name", "first"), [("openssl", 23), ("stdlib", 21)])
-def test_protection_of_a_clients_alert(name: str, first: int) -> None:
-    """Section 6: under the keys of the moment, where the library gives them out."""
-    pair = pair_of(Bench(get_provider(name)), "client", True)
+MARK = b"\x14\x03\x03\x00\x01\x01"
+
+
+@pytest.mark.parametrize("retried", [False, True])
+def test_protection_of_a_clients_alert(retried: bool) -> None:
+    """Section 6: under the keys of the moment. Appendix E.4: one mark before the second flight, whichever that is."""
+    bench = Bench(get_provider("openssl"))
+    server = bench.server(groups=["secp384r1"] if retried else ["x25519"])
+    pair = bench.pair("client", bench.client(trust=bench.strangers), server)
     with pytest.raises(CertificateFault):
         pair.pump()
     alert = pair.mine.process_outgoing()
-    assert alert[0] == first
-    assert len(alert) == (7 if first == 21 else 5 + 2 + 1 + 16)
+    assert alert.startswith(MARK) is not retried
+    alert = alert.removeprefix(MARK)
+    assert alert[0] == 23 and len(alert) == 5 + 2 + 1 + 16
+    pair.other.process_incoming(alert)
+    with pytest.raises(AlertReceived, match="unknown_ca"):
+        pair.other.do_handshake()
+
+
+def test_a_clients_alert_without_keys() -> None:
+    pair = pair_of(Bench(get_provider("stdlib")), "client", True)
+    with pytest.raises(CertificateFault):
+        pair.pump()
+    assert pair.mine.process_outgoing() == b"\x15\x03\x03\x00\x02\x02" + bytes((UNKNOWN,))
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

@@ -120,6 +120,8 @@ class Gate(Steps):
         # Whether an alert has gone out already, the library's own or ours.
         self.alerted = False
         self._sealing = False
+        # How many a client has sent.
+        self._flights = 0
         self._begin = begin
 
     async def make(self) -> Passed:
@@ -133,6 +135,9 @@ class Gate(Steps):
         """An alert of ours in whatever protection this side's records have now; empty where that can't be had."""
         secret = self.library.alert_secret() if self.library is not None and not self._sealing else None
         if secret is not None:
+            if self._flights == 1:
+                # A client's second flight begins with one, whatever it is (RFC 9846 appendix E.4).
+                self.writer.write_change_cipher_spec()
             self.writer.change_keys(secret)
             self._sealing = True
         elif not self._sealing and not self._speaks_plainly():
@@ -271,6 +276,7 @@ class ClientGate(Gate):
                 answer = len(flight)
                 self._answered = True
             self.released += flight
+            self._flights += bool(flight)
             if complete:
                 break
             await self.want_read()
