@@ -160,3 +160,12 @@ class TestSentence:
 
     def test_privileged_port(self) -> None:
         assert "ports below 1024 need privileges" in sentence(PermissionError(13, "Permission denied"))
+
+
+def test_providers_with_their_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    said = invoke("providers", "--features")
+    assert said.exit_code == 0
+    cells = {line.split()[0]: line.split()[1:4] for line in said.output.splitlines()[1:]}
+    assert cells["SignHandshake"] == ["yes", "no", "no"]
+    assert cells["X25519MLKEM768"][0] == "yes"

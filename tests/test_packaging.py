@@ -39,7 +39,7 @@ NOT_SOURCE = shutil.ignore_patterns(
 LOOK = """
 import json
 from importlib.metadata import distribution, entry_points
-import tlsprovider, tlsprovider.providers
+import tlsprovider, tlsprovider.interfaces, tlsprovider.providers
 from twisted.internet.interfaces import IStreamClientEndpointStringParserWithReactor, IStreamServerEndpointStringParser
 from twisted.plugin import getPlugins
 import twisted.plugins
@@ -49,6 +49,7 @@ print(json.dumps({
     "version": distribution("tlsprovider").version,
     "server prefixes": [plugin.prefix for plugin in getPlugins(IStreamServerEndpointStringParser)],
     "client prefixes": [plugin.prefix for plugin in getPlugins(IStreamClientEndpointStringParserWithReactor)],
+    "plugin providers": sorted(plugin.name for plugin in getPlugins(tlsprovider.interfaces.ITLSProvider)),
     "plugin file": __import__("twisted.plugins.tlsprovider_plugins", fromlist=["x"]).__file__,
     "entry points": sorted({point.name: point.value for point in entry_points(group="tlsprovider.providers")}.items()),
     "providers": [provider.name for provider in tlsprovider.list_providers()],
@@ -138,6 +139,7 @@ def test_installed_package_is_found_by_python_and_by_twisted(installed: Path, tm
     assert seen["version"] == tlsprovider.__version__
     assert "tlsp" in seen["server prefixes"]
     assert "tlsp" in seen["client prefixes"]
+    assert seen["plugin providers"] == sorted([*BUILT_IN, "auto"])
     assert seen["entry points"] == sorted([name, target] for name, target in BUILT_IN.items())
     assert set(BUILT_IN) <= set(seen["providers"])
 

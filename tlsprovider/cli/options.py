@@ -12,6 +12,7 @@ import click
 from tlsprovider.cli.failures import Failure
 from tlsprovider.errors import ConfigError
 from tlsprovider.identity import Identity
+from tlsprovider.providers import default_provider
 
 __all__ = ["Address", "address", "common", "common_fields", "identity_from"]
 
@@ -47,7 +48,13 @@ def address(text: str) -> Address:
 def common(command: F) -> F:
     """The options that clients and servers share. All but ``provider`` are for :func:`common_fields`."""
     for option in (
-        click.option("--provider", metavar="NAME", default="native", show_default=True, help="The TLS implementation."),
+        click.option(
+            "--provider",
+            metavar="NAME",
+            default=default_provider,
+            show_default="native, or what TLSPROVIDER_DEFAULT says",
+            help="The TLS implementation.",
+        ),
         click.option("--min-version", metavar="VERSION", help="The oldest version to allow, as TLSv1.2."),
         click.option("--keylog", metavar="FILE", help="Append the connection's secrets, as Wireshark reads them."),
         click.option("--ciphers", metavar="LIST", help="Cipher suites in order of preference, with commas between."),

@@ -30,7 +30,7 @@ from typing import Generic, NoReturn, TypeVar, final
 import trio
 
 from tlsprovider.config import ClientConfig, ServerConfig
-from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
+from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.questions import Question, WantAnswer
 from tlsprovider.trio.carrier import Carrier, Outbox, SocketCarrier, StreamCarrier, TLSCarrier
@@ -243,6 +243,9 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
             await self._handshake()
             try:
                 self._engine.key_update(request_peer)
+            except UnsupportedByProvider:
+                # The stream is as it was.
+                raise
             except TLSError as error:
                 await self._fail(error)
             await self._flush()
