@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import attrs
 import pytest
+from loop import pump
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.identity import Identity
+from tlsprovider.interfaces import IEngine
+from tlsprovider.providers import get_provider
 from tlsprovider.trust import TrustStore
 
 
@@ -41,3 +45,18 @@ def server_config(server_identity: Identity) -> ServerConfig:
 @pytest.fixture(scope="session")
 def client_config(trust: TrustStore) -> ClientConfig:
     return ClientConfig(trust=trust)
+
+
+@pytest.fixture
+def configs(client_config: ClientConfig, server_config: ServerConfig) -> tuple[ClientConfig, ServerConfig]:
+    """Both sides' with a fast group, for tests to which groups don't matter."""
+    return attrs.evolve(client_config, groups=["x25519"]), server_config
+
+
+@pytest.fixture
+def pair(configs: tuple[ClientConfig, ServerConfig]) -> tuple[IEngine, IEngine]:
+    """A client and a server that are connected."""
+    native = get_provider("native")
+    client, server = native.client_engine(configs[0], "localhost"), native.server_engine(configs[1])
+    pump(client, server)
+    return client, server
