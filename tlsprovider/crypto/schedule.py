@@ -49,6 +49,12 @@ def _label(label: bytes, length: int, context_length: int) -> bytes:
     return length.to_bytes(2, "big") + len(full).to_bytes(1, "big") + full + context_length.to_bytes(1, "big")
 
 
+@lru_cache(maxsize=64)
+def _whole_info(label: bytes, length: int) -> bytes:
+    """All that HKDF-Expand hashes for a single block when the context is empty."""
+    return _label(label, length, 0) + b"\x01"
+
+
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
     info = _label(label, length, len(context)) + context
@@ -85,9 +91,11 @@ class TrafficSecret:
 
     def keys(self) -> tuple[AEAD, int]:
         """``(cipher, initialization vector as a number)``."""
+        # One block each, so HKDF-Expand-Label is a single HMAC; this runs eight times in a handshake.
         suite, secret = self.suite, self.secret
-        key = hkdf_expand_label(suite.hash_name, secret, b"key", b"", suite.key_length)
-        iv = hkdf_expand_label(suite.hash_name, secret, b"iv", b"", IV_LENGTH)
+        name, length = suite.hash_name, suite.key_length
+        key = hmac.digest(secret, _whole_info(b"key", length), name)[:length]
+        iv = hmac.digest(secret, _whole_info(b"iv", IV_LENGTH), name)[:IV_LENGTH]
         return suite.aead(key), int.from_bytes(iv, "big")
 
     def successor(self) -> TrafficSecret:
@@ -100,7 +108,7 @@ class TrafficSecret:
     def finished(self, transcript_hash: bytes) -> bytes:
         """verify_data of the Finished message that this secret's owner sends (section 4.5.3)."""
         suite = self.suite
-        key = hkdf_expand_label(suite.hash_name, self.secret, b"finished", b"", suite.hash_length)
+        key = hmac.digest(self.secret, _whole_info(b"finished", suite.hash_length), suite.hash_name)
         return hmac.digest(key, transcript_hash, suite.hash_name)
 
 
@@ -114,7 +122,8 @@ class _Stage:
     def _derive(self, label: bytes, transcript_hash: bytes) -> bytes:
         """Derive-Secret, section 7.1, with the transcript hashed already."""
         suite = self.suite
-        return hkdf_expand_label(suite.hash_name, self.secret, label, transcript_hash, suite.hash_length)
+        length = suite.hash_length
+        return hmac.digest(self.secret, _label(label, length, length) + transcript_hash + b"\x01", suite.hash_name)
 
     def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
         return TrafficSecret(self.suite, self._derive(label, transcript_hash))

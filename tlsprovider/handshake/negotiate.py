@@ -102,12 +102,14 @@ def choose_alpn(offered: Sequence[str] | None, allowed: Sequence[str]) -> str | 
 
 
 def choose_identity(
-    identities: Iterable[Identity],
+    identities: Sequence[Identity],
     server_name: str | None,
     schemes: Collection[int],
     authorities: Collection[bytes],
 ) -> Identity:
     """The certificate to show: one that can sign for this client, best by name, then by the issuers it knows."""
+    if len(identities) == 1 and choose_signature(schemes, identities[0]) is not None:
+        return identities[0]
     able = [one for one in identities if choose_signature(schemes, one) is not None]
     if not able:
         raise PeerFault(Fault.NO_COMMON_SIGNATURE, f"the client can verify: {_names(SignatureScheme, schemes)}")
