@@ -7,7 +7,6 @@ import pytest
 from OpenSSL import SSL
 from openssl_peers import (
     Heard,
-    PyOpenSSLPeer,
     client,
     collide,
     engine_handshake,
@@ -22,6 +21,11 @@ from openssl_peers import (
     server,
     set_groups,
 )
+from pyopenssl_pair import Pair
+from pyopenssl_pair import connected as connected
+from pyopenssl_pair import pair as pair
+from pyopenssl_pair import their_client as their_client
+from pyopenssl_pair import theirs as theirs
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import KEY_TYPES, Authority, KeyType
@@ -29,45 +33,11 @@ from tlsprovider.crypto.groups import IMPLEMENTED_GROUPS
 from tlsprovider.crypto.suites import SUITES
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import NamedGroup
-from tlsprovider.interfaces import IEngine
 from tlsprovider.trust import TrustStore
-
-Pair = tuple[IEngine, PyOpenSSLPeer]
 
 ALL_SUITES = [suite.name for suite in SUITES]
 ALL_GROUPS = [group.name for group in IMPLEMENTED_GROUPS]
 HYBRIDS = [name for name in ALL_GROUPS if "MLKEM" in name]
-
-
-@pytest.fixture
-def theirs(authority: Authority) -> SSL.Context:
-    """Their server."""
-    return pyopenssl_context(issue(authority))
-
-
-@pytest.fixture
-def their_client(authority: Authority) -> SSL.Context:
-    return pyopenssl_context(None, believed=authority)
-
-
-@pytest.fixture(params=["client", "server"])
-def pair(
-    request: pytest.FixtureRequest,
-    client_config: ClientConfig,
-    server_config: ServerConfig,
-    theirs: SSL.Context,
-    their_client: SSL.Context,
-) -> Pair:
-    """An engine in either role, with its peer, before the handshake."""
-    if request.param == "client":
-        return client(client_config), pyopenssl_as_server(theirs)
-    return server(server_config), pyopenssl_as_client(their_client)
-
-
-@pytest.fixture
-def connected(pair: Pair) -> Pair:
-    meet(*pair)
-    return pair
 
 
 # -- what is negotiated --------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from cryptography.x509 import ocsp
 from OpenSSL import SSL
 from openssl_peers import (
     Heard,
-    PyOpenSSLPeer,
     allow_early_data,
     client,
     collide,
@@ -27,6 +26,11 @@ from openssl_peers import (
     transfer,
     write_early_data,
 )
+from pyopenssl_pair import Pair
+from pyopenssl_pair import connected as connected
+from pyopenssl_pair import pair as pair
+from pyopenssl_pair import their_client as their_client
+from pyopenssl_pair import theirs as theirs
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
@@ -34,43 +38,9 @@ from tlsprovider.crypto.suites import SUITES
 from tlsprovider.errors import AlertReceived, CertificateFault, TruncatedError
 from tlsprovider.iana import AlertDescription, ExtensionType
 from tlsprovider.identity import Identity
-from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import ChooseIdentity, VerifyPeer
 
-Pair = tuple[IEngine, PyOpenSSLPeer]
-
 ALL_SUITES = [suite.name for suite in SUITES]
-
-
-@pytest.fixture
-def theirs(authority: Authority) -> SSL.Context:
-    """Their server."""
-    return pyopenssl_context(issue(authority))
-
-
-@pytest.fixture
-def their_client(authority: Authority) -> SSL.Context:
-    return pyopenssl_context(None, believed=authority)
-
-
-@pytest.fixture(params=["client", "server"])
-def pair(
-    request: pytest.FixtureRequest,
-    client_config: ClientConfig,
-    server_config: ServerConfig,
-    theirs: SSL.Context,
-    their_client: SSL.Context,
-) -> Pair:
-    """An engine in either role, with its peer, before the handshake."""
-    if request.param == "client":
-        return client(client_config), pyopenssl_as_server(theirs)
-    return server(server_config), pyopenssl_as_client(their_client)
-
-
-@pytest.fixture
-def connected(pair: Pair) -> Pair:
-    meet(*pair)
-    return pair
 
 
 # -- afterwards ----------------------------------------------------------------------------------------------------
