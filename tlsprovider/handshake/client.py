@@ -180,8 +180,8 @@ class ClientHandshake(Steps):
     def _keeps_sessions(self, request: CertificateRequest | None, psk: Psk | None) -> SessionKey | None:
         """Where sessions of this connection belong; None: they are not kept.
 
-        A session stands for certificates, so a key from outside begets none; and a hook that chose our certificate is to
-        be asked again.
+        A session stands for certificates, so a key from outside begets none; and a hook that chose ours is to be asked
+        again.
         """
         chosen = request is not None and self.config.choose_identity is not None
         outside = psk is not None and psk.session is None
