@@ -42,6 +42,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError, WantRead
+from tlsprovider.providers.library import Relayed
 from tlsprovider.questions import Question, WantAnswer
 from tlsprovider.twisted.answers import pursue
 from tlsprovider.twisted.declarations import declare_as
@@ -76,6 +77,7 @@ class TLSConnection(Protocol):
 
     # Most of a connection's life is spent with these values, so they are the class's and take no room in instances.
     _engine: IEngine | None = None
+    _handle: Any = None
     _wrapped_is_connected = False
     _handshake_done = False
     _driving = False
@@ -129,8 +131,14 @@ class TLSConnection(Protocol):
             self._drive()
 
     def _make_engine(self) -> IEngine:
-        engine: IEngine = self.factory.makeEngine()
-        return engine
+        make: Callable[[], IEngine] | None = getattr(self.factory, "makeEngine", None)
+        if make is not None:
+            return make()
+        # A factory of Twisted's own, for which we may not even be installed yet when this module is imported.
+        from tlsprovider.twisted.stock import engine_behind
+
+        self._handle = self.factory._creatorCallable(self)
+        return engine_behind(self._handle)
 
     def _refuse(self, problem: Exception) -> None:
         """There is no engine: nothing can be said to the peer, but it must not be left waiting either."""
@@ -208,6 +216,9 @@ class TLSConnection(Protocol):
                 self.wrappedProtocol.connectionLost(reason)
         finally:
             self.wrappedProtocol = None
+            if self._handle is not None:
+                # A connection of pyOpenSSL refers to us, and its callbacks may.
+                self._handle = self._engine = None
             waiting, self._waiting = self._waiting, None
             for deferred in waiting or ():
                 deferred.errback(reason)
@@ -411,12 +422,16 @@ class TLSConnection(Protocol):
         """The engine has ended the connection: send its alert, and close."""
         engine = self._engine
         assert engine is not None
+        if self._finished:
+            # Aborted by a callback, which has given its own reason.
+            return
         if self._gone and isinstance(problem, TruncatedError):
             # The transport has ended, and knows more about it than TLS: see _judge.
             return
         if not isinstance(problem, TruncatedError):
             # Without the traceback, whose frames belong to the engine and may hold secrets.
-            self._reason = self._reason or Failure(problem.with_traceback(None))
+            shown = problem.original if isinstance(problem, Relayed) else problem.with_traceback(None)
+            self._reason = self._reason or Failure(shown)
         elif not (self.disconnecting and engine.close_sent):
             self._reason = self._reason or self._cut_short()
         if isinstance(problem, HookError) and problem.__cause__ is not None:

@@ -26,7 +26,6 @@ from tlsprovider.twisted.flow import ProducerGate
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
-    from tlsprovider.interfaces import IEngine
 
 __all__ = ["TLSProtocol"]
 
@@ -147,9 +146,14 @@ class TLSProtocol(TLSConnection):
         name = None if self._engine is None else self._engine.alpn
         return None if name is None else name.encode("latin-1")
 
-    def getHandle(self) -> IEngine | None:
+    def getHandle(self) -> Any:
         """The engine, with all there is to know about the connection; None before there is one."""
-        return self._engine
+        return self._engine if self._handle is None else self._handle
+
+    @property
+    def _tlsConnection(self) -> Any:
+        """As Twisted's own has it: private, and asked for by applications all the same."""
+        return self.getHandle()
 
     def getPeerCertificate(self) -> X509 | None:
         """The peer's certificate as an object of pyOpenSSL, as applications of Twisted expect it; or None.
