@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.installing import install, uninstall
     from tlsprovider.twisted.protocol import TLSProtocol
 
-__all__ = ["ContextFactory", "TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = [
+    "ContextFactory",
+    "TLSClientEndpoint",
+    "TLSFactory",
+    "TLSProtocol",
+    "TLSServerEndpoint",
+    "install",
+    "uninstall",
+]
 
 _HOMES = {
     "ContextFactory": "tlsprovider.twisted.context",
@@ -23,6 +32,8 @@ _HOMES = {
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
     "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
+    "install": "tlsprovider.twisted.installing",
+    "uninstall": "tlsprovider.twisted.installing",
 }
 
 
