@@ -21,6 +21,7 @@ from twisted_pair import write_files as write_files
 
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.errors import ConfigError
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.twisted import TLSClientEndpoint, TLSServerEndpoint
 from tlsprovider.twisted.strings import parse_client, parse_server
 
@@ -123,6 +124,23 @@ class TestServerStrings:
         chain.write_bytes(issued.chain_pem + authority.certificate_pem + other.certificate_pem)
         identity = server_words(f"tlsp:1:privateKey={leaf}:extraCertChain={chain}").config.identities[0]
         assert identity.certificates == (*issued.certificates, authority.certificate, other.certificate)
+
+    def test_directory(self, authority: Authority, tmp_path: Path) -> None:
+        for name in ("a.example", "b.example"):
+            issued = authority.issue(name)
+            (tmp_path / f"{name}.pem").write_bytes(issued.chain_pem + issued.key_pem)
+        for words in (f"privateKey={tmp_path}", f"certKey={tmp_path}", f"privateKey={tmp_path}:certKey={tmp_path}"):
+            identities = server_words(f"tlsp:1:{words}").config.identities
+            assert isinstance(identities, IdentityDirectory)
+            assert identities.for_name("b.example")[0].names == ("b.example",)
+        for words, problem in {
+            f"privateKey={tmp_path}:certKey={tmp_path}/a.example.pem": "a directory holds both; give it alone",
+            f"privateKey={tmp_path}:extraCertChain=x": "extraCertChain=x: the files of a directory hold whole chains",
+            f"privateKey={tmp_path.parent}/empty": "empty: no certificate with its key in there",
+        }.items():
+            (tmp_path.parent / "empty").mkdir(exist_ok=True)
+            with pytest.raises(ConfigError, match=problem):
+                server_words(f"tlsp:1:{words}")
 
     def test_client_certificates_in_other_words(self, files: Files) -> None:
         for word, meaning in {"want": "request", "need": "require", "none": "none"}.items():

@@ -44,6 +44,7 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import load_pem_chain
 from tlsprovider.errors import ConfigError
 from tlsprovider.identity import Identity
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.trust import TrustStore, read_file
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
@@ -74,8 +75,8 @@ def parse_server(reactor: Any, args: Sequence[Text], kwargs: Mapping[str, Text])
     client_auth = words.get("clientAuth", _client_auth, "none" if trust is None else "require")
     if client_auth != "none" and trust is None:
         raise words.error(f"clientAuth={client_auth} needs clientCA=, the file that says whom to believe")
-    identity = _server_identity(words)
-    config = _config(words, ServerConfig, identities=[identity], trust=trust, client_auth=client_auth)
+    identities = _server_identities(words)
+    config = _config(words, ServerConfig, identities=identities, trust=trust, client_auth=client_auth)
     inner = _inner_server(reactor, words, marked="endpoint" in kwargs)
     endpoint = TLSServerEndpoint(inner, config, **_options(reactor, words, HANDSHAKE_TIMEOUT))
     return _tried(words, endpoint, lambda: endpoint.provider.server_engine(config))
@@ -173,17 +174,30 @@ def _nested(words: Words, parse: Callable[[str], E], hint: str) -> E:
 # -- certificates -----------------------------------------------------------------------------------------------------
 
 
-def _server_identity(words: Words) -> Identity:
+def _server_identities(words: Words) -> IdentityDirectory | list[Identity]:
+    paths = {path for path in (words.path("privateKey"), words.path("certKey")) if path is not None}
+    if any(path.is_dir() for path in paths):
+        return _directory(words, paths)
     identity = _identity(words, "certKey")
     if identity is not None:
-        return identity
+        return [identity]
     try:
         # Twisted's ssl: has this default.
-        return Identity.from_files("server.pem")
+        return [Identity.from_files("server.pem")]
     except ConfigError as problem:
-        raise words.error(
-            f"privateKey= is missing, the PEM file with the server's key and certificates; {problem}"
-        ) from None
+        missing = "privateKey= is missing, the PEM file with the server's key and certificates, or a directory of such"
+        raise words.error(f"{missing}; {problem}") from None
+
+
+def _directory(words: Words, paths: set[Path]) -> IdentityDirectory:
+    """All certificates of a directory, chosen by name, and read again when they change."""
+    words.refuse(("extraCertChain",), "the files of a directory hold whole chains")
+    if len(paths) > 1:
+        raise words.error(f"{words.written('privateKey', 'certKey')}: a directory holds both; give it alone")
+    try:
+        return IdentityDirectory(paths.pop())
+    except ConfigError as problem:
+        raise words.error(f"{words.written('privateKey', 'certKey')}: {problem}") from problem
 
 
 def _identity(words: Words, certificate: str) -> Identity | None:

@@ -42,8 +42,9 @@ WORDS: Final = (
     Word("backlog", "the length of the queue of connections to be accepted; 50", _SERVER),
     Word(
         "privateKey",
-        "PEM file with the private key, and, where `certKey` is not given, the certificates; or a directory of such"
-        " files. `server.pem` if neither is given",
+        "PEM file with the private key, and, where `certKey` is not given, the certificates; `server.pem` if neither is"
+        " given. Or a directory of certificates with their keys: each client gets that for the name it asks for, and"
+        " files that change are read again",
         _SERVER,
         ("key",),
     ),
