@@ -91,6 +91,16 @@ class TestClientEndpoint:
         pump.flush()
         assert network.server.received == b"hello"
 
+    def test_may_fire_before_the_handshake(self, network: Network) -> None:
+        network.client.waitForHandshake = False
+        protocol = Listener()
+        found = outcome(network.client.connect(Factory.forProtocol(lambda: protocol)))
+        pump = network.connecting.succeedOnce(greet=False)
+        assert pump is not None
+        assert found == [protocol] and protocol.happened == ["made"]
+        pump.flush()
+        assert protocol.happened == ["made", "handshake"]
+
     def test_fails_with_what_is_wrong(self, network: Network) -> None:
         network.client.hostname = "another.example"
         protocol = Talker()
