@@ -37,7 +37,7 @@ class TLSEndpointTests(twisteds.EndpointTestCaseMixin, unittest.SynchronousTestC
         self.client_config, self.server_config = client_config, server_config
         yield
 
-    expectedAddress = "localhost"
+    expectedAddress = "localhost"  # noqa: N815 - Twisted's name
 
     def expectedServers(self, reactor: Any) -> Any:
         return reactor.tcpServers
