@@ -10,13 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
     from tlsprovider.twisted.protocol import TLSProtocol
 
-__all__ = ["TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = ["ContextFactory", "TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
 
 _HOMES = {
+    "ContextFactory": "tlsprovider.twisted.context",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
