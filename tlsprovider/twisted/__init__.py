@@ -14,11 +14,22 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
     from tlsprovider.twisted.protocol import TLSProtocol
+    from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
-__all__ = ["ContextFactory", "TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = [
+    "AgentEndpoints",
+    "ContextFactory",
+    "HTTPSPolicy",
+    "TLSClientEndpoint",
+    "TLSFactory",
+    "TLSProtocol",
+    "TLSServerEndpoint",
+]
 
 _HOMES = {
+    "AgentEndpoints": "tlsprovider.twisted.web",
     "ContextFactory": "tlsprovider.twisted.context",
+    "HTTPSPolicy": "tlsprovider.twisted.web",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
