@@ -24,6 +24,7 @@ from zope.interface.verify import verifyObject
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ConfigError, WantRead
 from tlsprovider.iana import ExtensionType
+from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import AgentEndpoints, HTTPSPolicy, TLSClientEndpoint
 from tlsprovider.wire.extensions import decode_server_name
 from tlsprovider.wire.messages import ClientHello
@@ -33,8 +34,6 @@ BODY = bytes(range(256)) * 1000
 
 def make_agent(reactor: Any, way: str, trust: str, pool: Any = None) -> Any:
     from twisted.web.client import Agent
-
-    from tlsprovider import ClientConfig, TrustStore
 
     config = ClientConfig(trust=TrustStore.from_file(trust))
     if way == "policy":
@@ -109,6 +108,67 @@ async def treq_requests(reactor: Any, way: str, both: str, ca: str) -> list[Any]
 @pytest.mark.parametrize("way", ["policy", "endpoints"])
 def test_treq(files: Files, way: str) -> None:
     assert in_child(treq_requests, way, files.both, files.ca) == [200, True, 200, True]
+
+
+async def echo_by_websocket(reactor: Any, way: str, both: str, ca: str, messages: list[str]) -> list[Any]:
+    """Twisted's own WebSockets, on both sides."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import serverFromString
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+    from twisted.web.websocket import WebSocketClientEndpoint, WebSocketResource
+
+    class Quiet:
+        transport: Any
+
+        def buildProtocol(self, _: Any) -> Any:
+            return type(self)()
+
+        def negotiationStarted(self, transport: Any) -> None:
+            self.transport = transport
+
+        def negotiationFinished(self) -> None:
+            pass
+
+        def connectionLost(self, reason: Any) -> None:
+            pass
+
+    class Echo(Quiet):
+        def textMessageReceived(self, message: str) -> None:
+            self.transport.sendTextMessage(message)
+
+    class Asking(Quiet):
+        def textMessageReceived(self, message: str) -> None:
+            received.append(message)
+            if len(received) == len(messages):
+                self.transport.loseConnection()
+
+        def connectionLost(self, reason: Any) -> None:
+            ended.callback(None)
+
+    received: list[str] = []
+    ended: Deferred[None] = Deferred()
+    root = Resource()
+    root.putChild(b"echo", WebSocketResource(Echo()))
+    port = await serverFromString(reactor, f"tlsp:0:interface=127.0.0.1:privateKey={both}").listen(Site(root))
+    url = f"wss://localhost:{port.getHost().port}/echo"
+    config = ClientConfig(trust=TrustStore.from_file(ca))
+    if way == "policy":
+        endpoint = WebSocketClientEndpoint.new(reactor, url, tlsPolicy=HTTPSPolicy(config))
+    else:
+        endpoint = WebSocketClientEndpoint(AgentEndpoints(reactor, config), url)
+    client = await endpoint.connect(Asking())
+    for message in messages:
+        client.transport.sendTextMessage(message)
+    await ended
+    await port.stopListening()
+    return received
+
+
+@pytest.mark.parametrize("way", ["policy", "endpoints"])
+def test_websockets(files: Files, way: str) -> None:
+    messages = ["hello", "x" * 100_000, "bye"]
+    assert in_child(echo_by_websocket, way, files.both, files.ca, messages) == messages
 
 
 async def agent_failure(reactor: Any, way: str, both: str, stranger: str) -> str:
