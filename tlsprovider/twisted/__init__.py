@@ -15,9 +15,12 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.factory import TLSFactory
     from tlsprovider.twisted.installing import install, uninstall
     from tlsprovider.twisted.protocol import TLSProtocol
+    from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
 __all__ = [
+    "AgentEndpoints",
     "ContextFactory",
+    "HTTPSPolicy",
     "TLSClientEndpoint",
     "TLSFactory",
     "TLSProtocol",
@@ -27,7 +30,9 @@ __all__ = [
 ]
 
 _HOMES = {
+    "AgentEndpoints": "tlsprovider.twisted.web",
     "ContextFactory": "tlsprovider.twisted.context",
+    "HTTPSPolicy": "tlsprovider.twisted.web",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
