@@ -12,7 +12,7 @@ import json
 
 import click
 
-from benchmarks import handshake, records, report
+from benchmarks import handshake, records, report, twisted
 from benchmarks.contenders import Terms
 
 ROUNDS, QUICK_ROUNDS = 60, 20
@@ -25,7 +25,10 @@ ROUNDS, QUICK_ROUNDS = 60, 20
 )
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), help="Write all results to a file.")
 def main(quick: bool, rounds: int | None, path: Path | None) -> None:
-    """Handshakes and records per second: the native engine, Python's ssl, pyOpenSSL, and the bare primitives."""
+    """Handshakes and records per second: the native engine, Python's ssl, pyOpenSSL, and the bare primitives.
+
+    Then TLS in Twisted, over sockets: Twisted's own and ours.
+    """
     count = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     terms = Terms.make()
     results = {
@@ -33,6 +36,8 @@ def main(quick: bool, rounds: int | None, path: Path | None) -> None:
         "rounds": count,
         "handshake": handshake.measure(terms, count),
         "records": records.measure(terms, count),
+        # A round of these takes seconds, and the first connections of a process say little about memory.
+        "twisted": twisted.measure(terms, max(1, count // 6), min(twisted.IDLE, 100 * count)),
     }
     report.show(results)
     if path is not None:

@@ -60,6 +60,7 @@ def show(results: dict[str, Any]) -> None:
     console.print(_handshakes(results["handshake"]))
     for found in results["records"]:
         console.print(_records(found))
+    console.print(_twisted(results["twisted"]))
 
 
 def _handshakes(found: dict[str, Any]) -> Table:
@@ -85,6 +86,21 @@ def _records(found: dict[str, Any]) -> Table:
             f"{found['microseconds'][name]:.1f}",
             f"{found['megabytes_per_second'][name]:.0f}",
             f"{ratio:.2f}" if ratio else "",
+        )
+    return table
+
+
+def _twisted(measures: dict[str, Any]) -> Table:
+    table = Table(title="Twisted over loopback, both ends, X25519, P-256, AES-128-GCM", title_justify="left")
+    _columns(table, "", "Twisted's own", "install() / this", "native / this")
+    for name, found in measures.items():
+        unit, amounts = ("KiB", found["kibibytes"]) if "kibibytes" in found else ("µs", found["microseconds"])
+        ratios = found["ratios"]
+        table.add_row(
+            name,
+            f"{amounts['stock']:.0f} {unit}",
+            f"{ratios['installed/stock']:.2f}",
+            f"{ratios['native/stock']:.2f}",
         )
     return table
 

@@ -57,7 +57,26 @@ def test_records(run: tuple[str, dict[str, Any]]) -> None:
         assert all(value > 0 for value in (*found["microseconds"].values(), *found["ratios"].values()))
 
 
+def test_twisted(run: tuple[str, dict[str, Any]]) -> None:
+    _, results = run
+    measures = dict(results["twisted"])
+    idle = measures.pop("idle connections")
+    assert idle["count"] == 100
+    assert idle["kibibytes"].keys() == {"stock", "installed", "native"}
+    assert {"bulk to the server", "bulk to the client", "ping-pong", "requests of Agent"} < measures.keys()
+    for found in measures.values():
+        assert found["microseconds"].keys() == {"stock", "installed", "native"}
+        assert found["ratios"].keys() == {"installed/stock", "native/stock"}
+        assert all(value > 0 for value in (*found["microseconds"].values(), *found["ratios"].values()))
+
+
 def test_report_is_printed(run: tuple[str, dict[str, Any]]) -> None:
     printed, results = run
-    for words in ("Full handshake", "Records of 16384 bytes", "native / this", results["machine"]["cryptography"]):
+    for words in (
+        "Twisted over loopback",
+        "Full handshake",
+        "Records of 16384 bytes",
+        "native / this",
+        results["machine"]["cryptography"],
+    ):
         assert words in printed
