@@ -91,3 +91,10 @@ def twisted_suite(session: nox.Session) -> None:
     session.install("-e", ".", "twisted[http2,test,websocket]")
     for seam in session.posargs or ("stock", "protocol"):
         session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def consumers(session: nox.Session) -> None:
+    """Programs that are built on Twisted and too heavy for the test suite: Scrapy."""
+    session.install("-e", ".[test]", "scrapy>=2.13")
+    session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from tlsprovider.events import Event
     from tlsprovider.identity import Identity
+    from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
     from tlsprovider.questions import (
         LATER,
@@ -53,6 +54,7 @@ __all__ = [
     "Fault",
     "HookError",
     "Identity",
+    "IdentityDirectory",
     "MisuseError",
     "PeerFault",
     "Question",
@@ -91,6 +93,7 @@ _HOMES = {
     ),
     "events": ("Event",),
     "identity": ("Identity",),
+    "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",

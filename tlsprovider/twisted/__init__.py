@@ -13,16 +13,32 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.installing import install, uninstall
     from tlsprovider.twisted.protocol import TLSProtocol
+    from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
-__all__ = ["ContextFactory", "TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = [
+    "AgentEndpoints",
+    "ContextFactory",
+    "HTTPSPolicy",
+    "TLSClientEndpoint",
+    "TLSFactory",
+    "TLSProtocol",
+    "TLSServerEndpoint",
+    "install",
+    "uninstall",
+]
 
 _HOMES = {
+    "AgentEndpoints": "tlsprovider.twisted.web",
     "ContextFactory": "tlsprovider.twisted.context",
+    "HTTPSPolicy": "tlsprovider.twisted.web",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
     "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
+    "install": "tlsprovider.twisted.installing",
+    "uninstall": "tlsprovider.twisted.installing",
 }
 
 
