@@ -41,7 +41,7 @@ class _Explained:
 
 
 class ConnectionFailed(_Explained, SSL.Error):
-    """The connection has failed; ``args[0]`` is ``[("SSL routines", "", reason)]``, in OpenSSL's words if it has any."""
+    """The connection has failed; ``args[0]`` is ``[("SSL routines", "", reason)]``, in OpenSSL's words if any."""
 
 
 class ConnectionTruncated(_Explained, SSL.SysCallError):
