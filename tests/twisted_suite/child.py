@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Any
 
 from twisted_suite.seam import seam_named
 
+SECONDS_PER_TEST = 60
+
 
 def main(seam: str, module: str, path: str) -> None:
     seam_named(seam).install()
+    signal.signal(signal.SIGALRM, _too_long)
 
     from twisted.trial.reporter import Reporter
     from twisted.trial.runner import TestLoader, TrialRunner
@@ -21,6 +25,10 @@ def main(seam: str, module: str, path: str) -> None:
 
     class Recorder(Reporter):
         """Whatever may befall a test, by its name: ``[outcome, why]``. The worst stays."""
+
+        def startTest(self, test: Any) -> None:
+            super().startTest(test)
+            signal.alarm(SECONDS_PER_TEST)
 
         def addSuccess(self, test: Any) -> None:
             super().addSuccess(test)
@@ -50,6 +58,10 @@ def main(seam: str, module: str, path: str) -> None:
     runner = TrialRunner(Recorder, stream=io.StringIO(), workingDirectory=str(Path(path).with_suffix(".trial")))
     runner.run(TestLoader().loadByName(module))
     Path(path).write_text(json.dumps(outcomes))
+
+
+def _too_long(*_: object) -> None:
+    raise TimeoutError(f"not done after {SECONDS_PER_TEST} seconds")
 
 
 main(*sys.argv[1:])

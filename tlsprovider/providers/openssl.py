@@ -128,16 +128,10 @@ class OpenSSLConnection:
     verifies = False
     session_reused = False
 
-    def __init__(self, context: SSL.Context, notes: Notes, is_server: bool) -> None:
-        self._connection = SSL.Connection(context, None)
-        self._connection.set_app_data(notes)
+    def __init__(self, connection: SSL.Connection, notes: Notes) -> None:
+        self._connection = connection
         self._notes = notes
         self._expected = 0
-        if is_server:
-            self._connection.set_accept_state()
-        else:
-            self._connection.set_connect_state()
-        self._is_server = is_server
 
     def set_name(self, name: str) -> None:
         self._connection.set_tlsext_host_name(name.encode("ascii"))
@@ -184,7 +178,7 @@ class OpenSSLConnection:
             return ()
         chain = self._connection.get_peer_cert_chain(as_cryptography=True) or []
         # SSL_get_peer_cert_chain(3): on the server's side the leaf is not in it.
-        return [certificate_der(one) for one in ([leaf, *chain] if self._is_server else chain)]
+        return [certificate_der(one) for one in (chain if chain[:1] == [leaf] else [leaf, *chain])]
 
     def verified_chain(self) -> Sequence[bytes]:
         return ()
@@ -327,7 +321,14 @@ class OpenSSLProvider:
     def _begin(
         self, config: ClientConfig | ServerConfig, identity: Identity | None, is_server: bool
     ) -> OpenSSLConnection:
-        return OpenSSLConnection(self.contexts.of(config, identity), Notes(is_server, config.keylog), is_server)
+        connection = SSL.Connection(self.contexts.of(config, identity), None)
+        notes = Notes(is_server, config.keylog)
+        connection.set_app_data(notes)
+        if is_server:
+            connection.set_accept_state()
+        else:
+            connection.set_connect_state()
+        return OpenSSLConnection(connection, notes)
 
     def _insist(self, config: ClientConfig | ServerConfig) -> None:
         one_curve = len(config.groups) == 1 and config.groups[0] in CURVES

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.installing import install, uninstall
     from tlsprovider.twisted.protocol import TLSProtocol
     from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
@@ -24,6 +25,8 @@ __all__ = [
     "TLSFactory",
     "TLSProtocol",
     "TLSServerEndpoint",
+    "install",
+    "uninstall",
 ]
 
 _HOMES = {
@@ -34,6 +37,8 @@ _HOMES = {
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
     "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
+    "install": "tlsprovider.twisted.installing",
+    "uninstall": "tlsprovider.twisted.installing",
 }
 
 

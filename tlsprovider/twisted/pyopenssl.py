@@ -87,8 +87,8 @@ class Connection(Handle):
     ) -> None:
         super().__init__(engine, get_context)
         self._clock = clock
-        self._handshake_timeout = handshake_timeout
-        self._close_timeout = close_timeout
+        self.handshake_timeout = handshake_timeout
+        self.close_timeout = close_timeout
 
     def set_connect_state(self) -> None:
         """Raises ValueError for a server's connection: an engine's side is its configuration's."""
@@ -116,7 +116,7 @@ class Connection(Handle):
         """
         if not self._begun:
             self._begun = True
-            self._set_deadline(self._handshake_timeout, self._handshake_timed_out)
+            self._set_deadline(self.handshake_timeout, self._handshake_timed_out)
         failure: TLSError | None = None
         self._busy = True
         try:
@@ -234,7 +234,7 @@ class Connection(Handle):
             self._deadline = self._get_clock().callLater(seconds, function)
 
     def _handshake_timed_out(self) -> None:
-        limit = f"the TLS handshake took longer than {self._handshake_timeout:g} seconds"
+        limit = f"the TLS handshake took longer than {self.handshake_timeout:g} seconds"
         self._app_data.failVerification(Failure(TimeoutError(None, f"{limit} ({self.engine.state})")))
 
     def _close_timed_out(self) -> None:
@@ -336,7 +336,7 @@ class Connection(Handle):
         if engine.close_received:
             return True
         if not self._ended:
-            self._set_deadline(self._close_timeout, self._close_timed_out)
+            self._set_deadline(self.close_timeout, self._close_timed_out)
         return False
 
     def _give_up(self) -> None:
