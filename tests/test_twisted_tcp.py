@@ -130,7 +130,7 @@ class TestStrings:
         assert result[1:3] == ["ConnectionDone", "ConnectionDone"]
         assert result[3] == result[4]
 
-    @pytest.mark.parametrize("reactor", REACTORS)
+    @pytest.mark.parametrize("reactor", ["epoll", "asyncio"])
     def test_over_a_unix_socket(self, files: Files, tmp_path: Path, reactor: str) -> None:
         """With a certificate of the client, and the server's endpoint in front."""
         where = tmp_path / "socket"
