@@ -290,13 +290,10 @@ class Connection(Handle):
     def _without_handshake(self) -> SSL.Error:
         """Why there is nothing to read although the handshake isn't complete."""
         failure = self.engine.failure
-        if self._given_up:
-            # By us, so it is the transport that knows how it ends.
-            return SSL.WantReadError()
-        if isinstance(failure, TLSError):
+        if isinstance(failure, TLSError) and not self._given_up:
             return self._over(failure.afresh())
         if self._ended:
-            return self._over(TruncatedError("the peer closed the transport during the TLS handshake"))
+            return self._over(TruncatedError("the transport was closed during the TLS handshake"))
         return SSL.WantReadError()
 
     # -- records ------------------------------------------------------------------------------------------------------
