@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Awaitable
 from contextlib import suppress
 from typing import Generic, NoReturn, TypeVar, final
 
@@ -33,6 +32,7 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.trio.answers import address_of, pursue
 from tlsprovider.trio.carrier import Carrier, Outbox, SocketCarrier, StreamCarrier, TLSCarrier
 from tlsprovider.trio.negotiated import Negotiated
 from tlsprovider.trio.sides import engine_for
@@ -94,6 +94,8 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
         self.server_side = server_side
         self._https_compatible = https_compatible
         self._engine = engine_for(config, server_hostname, server_side, provider)
+        if server_side:
+            self._engine.peer_address = address_of(transport_stream)
         if initial_data:
             self._engine.process_incoming(initial_data)
         self._carrier: Carrier
@@ -333,26 +335,9 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
 
     async def _wait_for_answer(self, question: Question[object]) -> None:
         with trio.CancelScope() as self._answering:
-            if question.pending is not None:
-                await self._await_hook(question, question.pending)
-            else:
-                answered = trio.Event()
-                question.when_answered(answered.set)
-                await answered.wait()
+            await pursue(question, self._engine, self._feed)
         self._answering = None
         self._check_open()
-
-    async def _await_hook(self, question: Question[object], pending: Awaitable[object]) -> None:
-        try:
-            answer = await pending
-        except Exception as problem:
-            question.fail(problem)
-        except BaseException:
-            # A new exception: trio's own would keep the frames of the cancelled task, and their secrets, alive.
-            question.fail(RuntimeError("the task that awaited the hook was cancelled"))
-            raise
-        else:
-            question.answer(answer)
 
     async def _send_last_flight(self) -> bool:
         """Send what the peer needs before it can say anything, unless somebody is at it; whether anything blocked."""
