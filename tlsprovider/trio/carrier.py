@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier", "DescriptorCarrier", "Outbox", "SocketCarrier", "StreamCarrier", "TLSCarrier", "carrier_over"]
 
+SEAL_SIZE = 128 * 1024
+"""Plaintext bytes that are sealed and sent at once: eight full records."""
 RECEIVE_SIZE = 128 * 1024
 """Bytes asked of a socket at once: eight full records. More was not faster, less was slower."""
 
@@ -230,20 +232,23 @@ class TLSCarrier:
 
     def __init__(self, stream: TLSStream[trio.abc.Stream]) -> None:
         self._stream = stream
-        self._handed: Outbox | None = None
+        self._handed = 0
 
     async def send(self, outbox: Outbox, size: int) -> bool:
+        stream = self._stream
         while size > 0:
-            if self._handed is None:
-                self._handed = Outbox(outbox.head(size))
+            before = stream._sealed
             try:
-                await self._stream._send_from(self._handed)
+                # Never more than is sealed at once: it is handed down whole or not at all.
+                await stream.send_all(b"" if self._handed else outbox.head(min(size, SEAL_SIZE)))
             except Exception:
                 outbox.in_doubt = True
                 raise
-            outbox.advance(self._handed.queued)
-            size -= self._handed.queued
-            self._handed = None
+            finally:
+                self._handed += stream._sealed - before
+            outbox.advance(self._handed)
+            size -= self._handed
+            self._handed = 0
         return True
 
     async def receive(self, take: Take) -> bool:

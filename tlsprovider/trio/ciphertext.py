@@ -34,9 +34,20 @@ class Ciphertext:
         self._carrier = carrier
         self._outbox = Outbox()
         self._send_turn = Turn()
+        self._sending = False
         self._closed = False
 
     # -- may we? --------------------------------------------------------------------------------------------------
+
+    def _begin_sending(self, again: bool = False) -> None:
+        """Let one task send, if the stream can, and refuse a second one as trio.abc asks for.
+
+        Whoever got past this sets ``_sending`` to False in the end. ``again``: see :meth:`_check_sending`.
+        """
+        if self._sending:
+            raise trio.BusyResourceError("another task is currently sending data on this TLSStream")
+        self._check_sending(again)
+        self._sending = True
 
     def _check_open(self) -> None:
         if self._closed:
@@ -44,7 +55,8 @@ class Ciphertext:
 
     def _check_sending(self, again: bool = False) -> None:
         """``again``: sending close_notify a second time is allowed, data after it is not."""
-        self._check_open()
+        if self._closed:
+            self._check_open()
         if self._outbox.in_doubt:
             raise trio.BrokenResourceError(HALF_SENT)
         failure = self._engine.failure
@@ -57,48 +69,43 @@ class Ciphertext:
 
     async def _flush(self, end: int | None = None) -> bool:
         """Send what is outgoing, up to the position ``end`` (None: all of it); whether other tasks had a turn."""
-        waited = not self._send_turn.take_nowait()
+        turn = self._send_turn
+        waited = not turn.take_nowait()
         if waited:
-            await self._send_turn.take()
+            await turn.take()
         try:
-            self._check_open()
-            return await self._drain(end) or waited
-        finally:
-            self._send_turn.give()
-
-    async def _drain(self, end: int | None = None) -> bool:
-        """As :meth:`_flush`, for whoever has the send turn."""
-        outbox = self._outbox
-        waited = False
-        while True:
-            outbox.append(self._engine.process_outgoing())
-            remaining = (outbox.queued if end is None else end) - outbox.sent
-            if remaining <= 0:
-                return waited
-            if outbox.in_doubt:
-                raise trio.BrokenResourceError(HALF_SENT)
-            try:
-                waited = await self._carrier.send(outbox, remaining) or waited
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if waited:
                 self._check_open()
-                raise
+            outbox = self._outbox
+            while True:
+                outbox.append(self._engine.process_outgoing())
+                remaining = (outbox.queued if end is None else end) - outbox.sent
+                if remaining <= 0:
+                    return waited
+                if outbox.in_doubt:
+                    raise trio.BrokenResourceError(HALF_SENT)
+                if not await self._carrier.send(outbox, remaining):
+                    return waited  # nobody can have added anything
+                waited = True
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._check_open()
+            raise
+        finally:
+            turn.give()
 
     async def _say_last_words(self, seconds: float | None) -> None:
         """Try to send what is left, for so long (None: no limit), unless another task is sending: it takes them along.
 
         The peer may have gone already. That is no error: both may close at the same time.
         """
-        if self._outbox.in_doubt or not self._send_turn.take_nowait():
+        if self._outbox.in_doubt or self._send_turn.taken:
             return
-        try:
-            with suppress(*NO_FAILURE_OF_OURS):
-                if seconds is None:
-                    await self._drain()
-                else:
-                    with trio.move_on_after(seconds):
-                        await self._drain()
-        finally:
-            self._send_turn.give()
+        with suppress(*NO_FAILURE_OF_OURS):
+            if seconds is None:
+                await self._flush()
+            else:
+                with trio.move_on_after(seconds):
+                    await self._flush()
 
     async def _fail(self, error: TLSError) -> NoReturn:
         """Deliver the alert that the engine left, if that is possible at once or soon, and raise."""

@@ -21,7 +21,9 @@ any number wait for the handshake, one closes, and each can be cancelled at each
 from __future__ import annotations
 
 import operator
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar, final
 
 import trio
@@ -29,19 +31,16 @@ import trio
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
-from tlsprovider.trio.carrier import Carrier, Outbox, TLSCarrier, carrier_over
+from tlsprovider.trio.carrier import SEAL_SIZE, Carrier, TLSCarrier, carrier_over
 from tlsprovider.trio.ciphertext import LAST_WORDS_SECONDS
 from tlsprovider.trio.handshaking import Handshaking
 from tlsprovider.trio.negotiated import Negotiated
 from tlsprovider.trio.sides import engine_for
-from tlsprovider.trio.turns import OneTask
 
 __all__ = ["TLSStream"]
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
-SEAL_SIZE = 128 * 1024
-"""Plaintext bytes that are sealed and sent at once: eight full records."""
 UNREAD_LIMIT = 1024 * 1024
 """Bytes that unwrap() keeps for later when the peer says more before its close_notify."""
 
@@ -93,13 +92,14 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         self.transport_stream: T_Stream = transport_stream
         self.server_side = server_side
         self._https_compatible = https_compatible
-        self._sending = OneTask("sending data on")
-        self._receiving = OneTask("receiving data on")
+        self._receiving = False
+        self._sealed = 0
+        """Bytes of plaintext so far."""
         self._unread = bytearray()
         self._used = False
 
     async def _enter(self) -> None:
-        """The checkpoint before anything has happened."""
+        """The checkpoint before anything has happened. (send_all and receive_some have it spelled out.)"""
         self._used = True
         await trio.lowlevel.checkpoint_if_cancelled()
 
@@ -120,41 +120,40 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``; nothing but a checkpoint (and the handshake, at first) if it is empty."""
-        await self._send_from(Outbox(data))
-
-    async def _send_from(self, plaintext: Outbox) -> None:
-        """As send_all, with an outbox that a cancellation leaves advanced by what was sealed."""
-        with self._sending:
-            self._check_sending()
-            await self._enter()
+        plaintext = memoryview(data).cast("B")
+        self._begin_sending()
+        try:
+            self._used = True
+            await trio.lowlevel.checkpoint_if_cancelled()
             if not self._handshake_done:
                 await self._handshake()
                 self._check_sending()
+            if len(self._outbox) >= SEAL_SIZE:
+                # Cancelled sends have left much. Without this, one that is repeated would fill the memory.
+                await self._flush()
+                self._check_sending()
+            position, end = 0, len(plaintext)
             while True:
-                if plaintext:
-                    await self._seal(plaintext)
+                if position < end:
+                    try:
+                        count = self._engine.write(plaintext[position : position + SEAL_SIZE])
+                    except TLSError as error:
+                        await self._fail(error)
+                    position += count
+                    self._sealed += count
                 if not await self._flush():
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                if not plaintext:
+                if position >= end:
                     return
                 await trio.lowlevel.checkpoint_if_cancelled()
                 self._check_sending()
-
-    async def _seal(self, plaintext: Outbox) -> None:
-        if len(self._outbox) >= SEAL_SIZE:
-            # Cancelled sends have left much. Without this, one that is repeated would fill the memory.
-            await self._flush()
-            self._check_sending()
-        try:
-            sealed = self._engine.write(plaintext.head(SEAL_SIZE))
-        except TLSError as error:
-            await self._fail(error)
-        plaintext.advance(sealed)
+        finally:
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the transport might take data. Makes no handshake."""
-        with self._sending:
-            self._check_sending()
+        self._begin_sending()
+        try:
             await self._send_turn.take()
             try:
                 self._check_sending()
@@ -164,41 +163,41 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
                 raise
             finally:
                 self._send_turn.give()
+        finally:
+            self._sending = False
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent (close_notify, RFC 9846 section 6.1). Receiving goes on."""
-        with self._sending:
-            self._check_sending(again=True)
-            await self._enter()
-            await self._handshake()
-            await self._shutdown()
-            if not await self._flush():
-                await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _shutdown(self) -> None:
-        try:
-            self._engine.shutdown()
-        except TLSError as error:
-            await self._fail(error)
+        await self._say(self._engine.shutdown, again=True)
 
     async def key_update(self, request_peer: bool = False) -> None:
         """Change the keys of what this side sends, and ask the peer to change its own (RFC 9846 section 4.7.3).
 
         Nobody has to: engines do it unasked before a key has protected too much.
         """
-        with self._sending:
-            self._check_sending()
-            await self._enter()
-            await self._handshake()
-            try:
-                self._engine.key_update(request_peer)
-            except UnsupportedByProvider:
-                # The stream is as it was.
-                raise
-            except TLSError as error:
-                await self._fail(error)
-            if not await self._flush():
+        await self._say(partial(self._engine.key_update, request_peer))
+
+    async def _say(self, queue: Callable[[], object], again: bool = False) -> None:
+        """Send what is no data, and what ``queue`` has the engine put into its outgoing bytes."""
+        self._begin_sending(again)
+        try:
+            if not await self._say_after_the_handshake(queue):
                 await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+
+    async def _say_after_the_handshake(self, queue: Callable[[], object]) -> bool:
+        """Whether other tasks had a turn."""
+        await self._enter()
+        waited = await self._handshake()
+        try:
+            queue()
+        except UnsupportedByProvider:
+            # The stream is as it was.
+            raise
+        except TLSError as error:
+            await self._fail(error)
+        return await self._flush() or waited
 
     # -- receiving ------------------------------------------------------------------------------------------------
 
@@ -209,33 +208,33 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         :exc:`trio.BrokenResourceError` from a :exc:`~tlsprovider.TruncatedError`, unless ``https_compatible``.
         """
         max_bytes = check_max_bytes(max_bytes)
-        with self._receiving:
-            self._check_receiving()
-            await self._enter()
+        self._begin_receiving()
+        try:
+            self._used = True
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = False
             try:
-                return await self._receive(max_bytes)
+                if not self._handshake_done:
+                    waited = await self._handshake()
+                if self._outbox.sent < self._flight_end:
+                    waited = await self._send_last_flight() or waited
+                while True:
+                    try:
+                        data = self._read(max_bytes)
+                        break
+                    except WantRead:
+                        waited = await self._feed() or waited
+                    except TLSError as error:
+                        await self._fail(error)
             except trio.BrokenResourceError as problem:
                 if not self._is_an_end(problem.__cause__):
                     raise
+                data = b""
+            if not waited:
                 await trio.lowlevel.cancel_shielded_checkpoint()
-                return b""
-
-    async def _receive(self, max_bytes: int | None) -> bytes:
-        waited = False
-        if not self._closed:  # after unwrap() there is only what it left
-            waited = await self._handshake()
-            waited = await self._send_last_flight() or waited
-        while True:
-            try:
-                data = self._read(max_bytes)
-            except WantRead:
-                waited = await self._feed() or waited
-            except TLSError as error:
-                await self._fail(error)
-            else:
-                if not waited:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
+            return data
+        finally:
+            self._receiving = False
 
     def receive_nowait(self, max_bytes: int | None = None) -> bytes:
         """What :meth:`receive_some` would return at once; sends nothing.
@@ -245,8 +244,8 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         what an earlier receive has left is there.
         """
         max_bytes = check_max_bytes(max_bytes)
-        with self._receiving:
-            self._check_receiving()
+        self._begin_receiving()
+        try:
             self._negotiated()
             while True:
                 try:
@@ -258,10 +257,16 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
                         return b""
                     # The alert that the engine left goes out with the next call that may wait, or with aclose().
                     raise trio.BrokenResourceError(str(error)) from error
+        finally:
+            self._receiving = False
 
-    def _check_receiving(self) -> None:
-        if not self._unread:
+    def _begin_receiving(self) -> None:
+        """Let one task receive and refuse a second one. Whoever got past this sets ``_receiving`` to False."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is currently receiving data on this TLSStream")
+        if self._closed and not self._unread:
             self._check_open()
+        self._receiving = True
 
     def _is_an_end(self, problem: BaseException | None) -> bool:
         return self._https_compatible and isinstance(problem, TruncatedError | ClosedByPeer)
@@ -282,20 +287,26 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         from :meth:`receive_some`, up to 1 MiB: beyond that :exc:`~tlsprovider.errors.MisuseError` asks for reading
         first, and the stream goes on. A cancelled unwrap can be called again.
         """
-        with self._sending, self._receiving:
-            self._check_sending(again=True)
-            await self._enter()
-            await self._handshake()
-            await self._shutdown()
-            waited = await self._flush()
-            while not await self._read_to_the_end():
-                waited = await self._feed() or waited
-            if not waited:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            self._check_open()  # aclose() may have taken the transport meanwhile
-            transport_stream, self._closed = self.transport_stream, True
-            self.transport_stream = None  # type: ignore[assignment]  # as trio's SSLStream; nothing uses it any more
-            return transport_stream, self._engine.trailing_bytes()
+        self._begin_receiving()
+        try:
+            self._begin_sending(again=True)
+            try:
+                return await self._unwrap()
+            finally:
+                self._sending = False
+        finally:
+            self._receiving = False
+
+    async def _unwrap(self) -> tuple[T_Stream, bytes]:
+        waited = await self._say_after_the_handshake(self._engine.shutdown)
+        while not await self._read_to_the_end():
+            waited = await self._feed() or waited
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._check_open()  # aclose() may have taken the transport meanwhile
+        transport_stream, self._closed = self.transport_stream, True
+        self.transport_stream = None  # type: ignore[assignment]  # as trio's SSLStream; nothing uses it any more
+        return transport_stream, self._engine.trailing_bytes()
 
     async def _read_to_the_end(self) -> bool:
         """Keep what the peer has said; whether it has said close_notify."""
