@@ -116,18 +116,17 @@ class DescriptorCarrier:
         self._socket = stream.socket
 
     async def send(self, outbox: Outbox, size: int) -> bool:
+        end = outbox.sent + size
         waited = False
         while True:
             try:
-                sent = os.write(self._socket.fileno(), outbox.head(size))
+                outbox.advance(os.write(self._socket.fileno(), outbox.head(end - outbox.sent)))
             except BlockingIOError:
-                sent = 0
+                pass
             except OSError as error:
                 outbox.in_doubt = True
                 raise_for(self._socket, error)
-            outbox.advance(sent)
-            size -= sent
-            if size <= 0:
+            if outbox.sent >= end:
                 return waited
             # Less than all means that the socket is full.
             await trio.lowlevel.wait_writable(self._socket)

@@ -220,14 +220,15 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
                     waited = await self._send_last_flight() or waited
                 while True:
                     try:
-                        data = self._read(max_bytes)
+                        data = self._take_unread(max_bytes) if self._unread else self._engine.read(max_bytes)
                         break
                     except WantRead:
-                        waited = await self._feed() or waited
+                        waited = await self._carrier.receive(self._take) or waited
                     except TLSError as error:
                         await self._fail(error)
-            except trio.BrokenResourceError as problem:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as problem:
                 if not self._is_an_end(problem.__cause__):
+                    self._check_open()
                     raise
                 data = b""
             if not waited:
@@ -249,7 +250,7 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
             self._negotiated()
             while True:
                 try:
-                    return self._read(max_bytes)
+                    return self._take_unread(max_bytes) if self._unread else self._engine.read(max_bytes)
                 except WantRead:
                     self._carrier.receive_nowait(self._take)
                 except TLSError as error:
@@ -271,12 +272,10 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
     def _is_an_end(self, problem: BaseException | None) -> bool:
         return self._https_compatible and isinstance(problem, TruncatedError | ClosedByPeer)
 
-    def _read(self, max_bytes: int | None) -> bytes:
-        if self._unread:
-            data = bytes(self._unread[:max_bytes])
-            del self._unread[:max_bytes]
-            return data
-        return self._engine.read(max_bytes)
+    def _take_unread(self, max_bytes: int | None) -> bytes:
+        data = bytes(self._unread[:max_bytes])
+        del self._unread[:max_bytes]
+        return data
 
     # -- the end --------------------------------------------------------------------------------------------------
 
