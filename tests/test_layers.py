@@ -44,6 +44,8 @@ LAYERS = {
     "tlsprovider.ssl": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
+    # Private keys in a process of their own.
+    "tlsprovider.keyserver": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.

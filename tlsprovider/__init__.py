@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         WantRead,
     )
     from tlsprovider.events import Event
-    from tlsprovider.identity import Identity
+    from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
     from tlsprovider.questions import (
@@ -62,6 +62,7 @@ __all__ = [
     "Question",
     "ServerConfig",
     "SignHandshake",
+    "Signer",
     "TLSError",
     "TruncatedError",
     "TrustStore",
@@ -95,7 +96,7 @@ _HOMES = {
         "WantRead",
     ),
     "events": ("Event",),
-    "identity": ("Identity",),
+    "identity": ("Identity", "Signer"),
     "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.keyserver import KeyServer
     from tlsprovider.twisted.protocol import TLSProtocol
 
-__all__ = ["TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = ["KeyServer", "TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
 
 _HOMES = {
+    "KeyServer": "tlsprovider.twisted.keyserver",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
