@@ -44,8 +44,9 @@ LAYERS = {
     "tlsprovider.ssl": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
-    # Private keys in a process of their own.
+    # Private keys elsewhere: in a process of their own, in hardware.
     "tlsprovider.keyserver": 7,
+    "tlsprovider.pkcs11": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.
@@ -66,6 +67,7 @@ DOMAINS = {
     "trio": ("tlsprovider.trio", "tlsprovider.cli"),
     "cryptography": ("tlsprovider.crypto", "tlsprovider.twisted", "tlsprovider.cli"),
     "OpenSSL": ("tlsprovider.twisted", "tlsprovider.providers"),
+    "pkcs11": ("tlsprovider.pkcs11",),
     "click": ("tlsprovider.cli",),
     "rich": ("tlsprovider.cli",),
 }
