@@ -1,7 +1,7 @@
 """A trio server that has its certificates in a database: trio_database.py FILE.DB PORT
 
-The handshake waits for the database, which is asked in a thread; others go on meanwhile. If the database takes too long,
-or fails, that handshake is refused and no other.
+The handshake waits for the database, which is asked in a thread; others go on meanwhile. If the database takes too
+long, or fails, that handshake is refused and no other.
 """
 
 from __future__ import annotations
