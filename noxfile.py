@@ -83,3 +83,18 @@ def bogo(session: nox.Session) -> None:
         session.skip("no runner was given: nox -s bogo -- RUNNER")
     session.install("-e", ".")
     session.run("python", "-m", "bogo", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(name="twisted-suite")
+def twisted_suite(session: nox.Session) -> None:
+    """Twisted's own tests of TLS, as they are and with each of ours in Twisted's place; see docs/twisted_suite.md."""
+    session.install("-e", ".", "twisted[http2,test,websocket]")
+    for seam in session.posargs or ("stock", "protocol"):
+        session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def consumers(session: nox.Session) -> None:
+    """Programs that are built on Twisted and too heavy for the test suite: Scrapy."""
+    session.install("-e", ".[test]", "scrapy>=2.13")
+    session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)

@@ -13,7 +13,7 @@ Sections are those of RFC 9846 unless another document is named.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from tlsprovider.iana import AlertDescription as Alert
 
@@ -186,7 +186,11 @@ class CertificateFault(PeerFault):
     """The peer's certificate is not acceptable; ``str()`` says why in words that a person can act on.
 
     A ``verify_peer`` hook refuses a peer by returning or raising one: ``CertificateFault("not on the list")``.
+
+    :ivar certificates: the chain as the peer sent it, leaf first, as objects of ``cryptography``.
     """
+
+    certificates: tuple[Any, ...] = ()
 
     def __init__(self, detail: str, fault: Fault = Fault.CERTIFICATE_REFUSED) -> None:
         super().__init__(fault, detail)

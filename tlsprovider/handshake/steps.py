@@ -369,7 +369,11 @@ class Steps:
         content = self._signed_content(not self.is_server)
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
-        verified = await self._verify_chain(chain)
+        try:
+            verified = await self._verify_chain(chain)
+        except CertificateFault as fault:
+            fault.certificates = chain.certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "")
 
     def _signed_content(self, by_server: bool) -> bytes:

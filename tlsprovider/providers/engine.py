@@ -196,7 +196,8 @@ class LibraryEngine:
             return None
         finally:
             self._busy = False
-        self._config = gate.config
+        # A gate may have had to find out on the way.
+        self._config, self.is_server = gate.config, gate.is_server
         self._passed, self._owed = passed, gate.owed
         passed.library.release_secrets()
         self._gate = self._coroutine = None

@@ -14,7 +14,7 @@ from tlsprovider.iana import CipherSuite, RegistryEnum
 if TYPE_CHECKING:
     from tlsprovider.identity import Identity
 
-__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "tls12_ciphers"]
+__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "openssl_name", "tls12_ciphers"]
 
 MAX_PLAINTEXT: Final = 1 << 14
 
@@ -35,6 +35,7 @@ TLS12_SUITES: Final = {
     ),
 }
 IANA_NAMES: Final = {openssl: iana for pairs in TLS12_SUITES.values() for openssl, iana in pairs}
+OPENSSL_NAMES: Final = {iana: openssl for openssl, iana in IANA_NAMES.items()}
 
 T = TypeVar("T")
 
@@ -47,6 +48,10 @@ def tls12_ciphers(suites: Iterable[CipherSuite]) -> str:
 def iana_name(openssl: str) -> str:
     """The suites of TLS 1.3 have one name only."""
     return IANA_NAMES.get(openssl, openssl)
+
+
+def openssl_name(iana: str) -> str:
+    return OPENSSL_NAMES.get(iana, iana)
 
 
 def named(feature: str, members: Collection[RegistryEnum]) -> bool:
