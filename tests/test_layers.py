@@ -28,6 +28,7 @@ LAYERS = {
     # What the application says.
     "tlsprovider.questions": 4,
     "tlsprovider.identity": 4,
+    "tlsprovider.identity_directory": 4,
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
     "tlsprovider.config": 4,
@@ -71,6 +72,7 @@ DOMAINS = {
 WORLD = {"asyncio", "os", "random", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time"}
 WORLD_EXCEPTIONS = {
     "tlsprovider.config": {"os", "time"},  # default clock and entropy
+    "tlsprovider.identity_directory": {"os", "time"},  # notices when files change; default clock
     "tlsprovider.system_trust": {"os", "ssl"},  # finds the certificates of the operating system
 }
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ClosedByPeer,
         ConfigError,
         Fault,
+        HelloRefused,
         HookError,
         MisuseError,
         PeerFault,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     )
     from tlsprovider.events import Event
     from tlsprovider.identity import Identity
+    from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
     from tlsprovider.questions import (
         LATER,
@@ -51,8 +53,10 @@ __all__ = [
     "ConfigError",
     "Event",
     "Fault",
+    "HelloRefused",
     "HookError",
     "Identity",
+    "IdentityDirectory",
     "MisuseError",
     "PeerFault",
     "Question",
@@ -80,6 +84,7 @@ _HOMES = {
         "ClosedByPeer",
         "ConfigError",
         "Fault",
+        "HelloRefused",
         "HookError",
         "MisuseError",
         "PeerFault",
@@ -91,6 +96,7 @@ _HOMES = {
     ),
     "events": ("Event",),
     "identity": ("Identity",),
+    "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",

@@ -6,13 +6,12 @@ is done, or has failed (they raise the same), or its driver was cancelled (they 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-
 import trio
 
 from tlsprovider.errors import TLSError, WantRead
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.trio.answers import pursue
 from tlsprovider.trio.carrier import Carrier
 from tlsprovider.trio.ciphertext import HALF_SENT, Ciphertext
 from tlsprovider.trio.turns import Turn
@@ -86,26 +85,9 @@ class Handshaking(Ciphertext):
 
     async def _wait_for_answer(self, question: Question[object]) -> None:
         with trio.CancelScope() as self._answering:
-            if question.pending is not None:
-                await self._await_hook(question, question.pending)
-            else:
-                answered = trio.Event()
-                question.when_answered(answered.set)
-                await answered.wait()
+            await pursue(question, self._engine, self._feed)
         self._answering = None
         self._check_open()
-
-    async def _await_hook(self, question: Question[object], pending: Awaitable[object]) -> None:
-        try:
-            answer = await pending
-        except Exception as problem:
-            question.fail(problem)
-        except BaseException:
-            # A new exception: trio's own would keep the frames of the cancelled task, and their secrets, alive.
-            question.fail(RuntimeError("the task that awaited the hook was cancelled"))
-            raise
-        else:
-            question.answer(answer)
 
     def _stop_waiting_for_an_answer(self) -> None:
         """For aclose(): the task that waits finds the stream closed."""

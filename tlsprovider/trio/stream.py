@@ -31,6 +31,7 @@ import trio
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
+from tlsprovider.trio.answers import address_of
 from tlsprovider.trio.carrier import SEAL_SIZE, Carrier, TLSCarrier, carrier_over
 from tlsprovider.trio.ciphertext import LAST_WORDS_SECONDS
 from tlsprovider.trio.handshaking import Handshaking
@@ -87,6 +88,8 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         below: trio.abc.Stream = transport_stream
         carrier: Carrier = TLSCarrier(below) if isinstance(below, TLSStream) else carrier_over(below)
         super().__init__(engine_for(config, server_hostname, server_side, provider), carrier)
+        if server_side:
+            self._engine.peer_address = address_of(transport_stream)
         if initial_data:
             self._engine.process_incoming(initial_data)
         self.transport_stream: T_Stream = transport_stream
