@@ -11,6 +11,7 @@ CPython's own, with all that they promise, and ``isinstance(..., ssl.SSLObject)`
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from tlsprovider.crypto.certificates import certificate_der
@@ -21,7 +22,7 @@ from tlsprovider.interfaces import IEngine
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["EngineView", "SSLObject", "ssl_object_of"]
+__all__ = ["EngineView", "SSLObject", "SSLSocket", "ssl_object_of"]
 
 # What ssl.SSLObject asks of a certificate in C: _ssl.ENCODING_PEM and _ssl.ENCODING_DER.
 ENCODING_PEM, ENCODING_DER = 1, 2
@@ -35,7 +36,7 @@ class Shown:
     def __init__(self, certificate: Certificate) -> None:
         self._certificate = certificate
 
-    def public_bytes(self, encoding: int = ENCODING_PEM) -> str | bytes:
+    def public_bytes(self, encoding: int = ENCODING_PEM) -> Any:
         """PEM as text, or DER."""
         if encoding == ENCODING_PEM:
             return pem([self._certificate]).decode("ascii")
@@ -48,20 +49,15 @@ class Shown:
 class EngineView:
     """What ``ssl`` tells of a connection, told of an engine. Before the handshake is complete most of it is None."""
 
-    def __init__(self, engine: IEngine, context: ssl.SSLContext | None = None, server_hostname: str | None = None):
-        self._shown_engine = engine
-        self._context = context
-        self.server_hostname = server_hostname
+    context: Any
+    """The SSLContext, if there is one."""
 
-    @property
-    def _engine(self) -> IEngine:
-        return self._shown_engine
+    def __init__(self, engine: IEngine, context: ssl.SSLContext | None, server_hostname: str | None) -> None:
+        self._engine = engine
+        self.server_hostname = server_hostname
+        self.context = context
 
     # -- this side -------------------------------------------------------------------------------------------------
-
-    @property
-    def context(self) -> ssl.SSLContext | None:
-        return self._context
 
     @property
     def server_side(self) -> bool:
@@ -156,26 +152,33 @@ class EngineView:
         raise ValueError("this SSLObject shows a connection; it is driven through the stream that it belongs to")
 
 
-class Chains:
-    """What Python's ``ssl`` has since 3.13, and a default that TLS 1.3 has."""
+class Outer:
+    """What our ``SSLObject`` and ``SSLSocket`` have beside CPython's own: methods of 3.13, a default for TLS 1.3."""
 
-    _sslobj: Any
+    _sslobj: EngineView | None
 
     def get_channel_binding(self, cb_type: str = "tls-exporter") -> bytes | None:
         """As the original, whose default is ``tls-unique``, which does not exist in TLS 1.3 (RFC 9266 section 3)."""
-        return cast("bytes | None", self._sslobj.get_channel_binding(cb_type))
+        return self._sslobj.get_channel_binding(cb_type) if self._sslobj is not None else None
 
     def get_verified_chain(self) -> list[bytes]:
         """DER, leaf to root."""
-        return [one.public_bytes(ENCODING_DER) for one in self._sslobj.get_verified_chain() or ()]
+        return [one.public_bytes(ENCODING_DER) for one in self._chain("get_verified_chain")]
 
     def get_unverified_chain(self) -> list[bytes]:
         """DER, as the peer sent it."""
-        return [one.public_bytes(ENCODING_DER) for one in self._sslobj.get_unverified_chain() or ()]
+        return [one.public_bytes(ENCODING_DER) for one in self._chain("get_unverified_chain")]
+
+    def _chain(self, which: str) -> Sequence[Shown]:
+        return getattr(self._sslobj, which)() or () if self._sslobj is not None else ()
 
 
-class SSLObject(Chains, ssl.SSLObject):
+class SSLObject(Outer, ssl.SSLObject):
     """``ssl.SSLObject`` around an engine. Made by ``SSLContext.wrap_bio``, or by :func:`ssl_object_of` to look at."""
+
+
+class SSLSocket(Outer, ssl.SSLSocket):
+    """``ssl.SSLSocket`` around an engine. Made by ``SSLContext.wrap_socket``."""
 
 
 def ssl_object_of(
