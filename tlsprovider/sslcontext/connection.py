@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import inspect
 import ssl
-import weakref
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from tlsprovider.config import ServerConfig
-from tlsprovider.errors import ClosedByPeer, Fault, MisuseError, PeerFault, TLSError, TruncatedError
-from tlsprovider.iana import AlertDescription
-from tlsprovider.questions import ClientHelloReceived, Question
+from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError
+from tlsprovider.interfaces import IEngine
+from tlsprovider.questions import Question
 from tlsprovider.ssl import BIO, SSL, ErrorCode, Shutdown
 from tlsprovider.sslcontext.bios import PlainSocket
 from tlsprovider.sslcontext.exceptions import ssl_error, want_read, want_write, zero_return
-from tlsprovider.sslcontext.view import EngineView
+from tlsprovider.sslcontext.side import Side
 
 if TYPE_CHECKING:
     from socket import socket
@@ -42,7 +40,7 @@ QUESTIONS: Final = {
 }
 
 
-class Connection(EngineView):
+class Connection(Side):
     """What CPython's ``SSLObject`` and ``SSLSocket`` call ``_sslobj``."""
 
     def __init__(
@@ -54,64 +52,23 @@ class Connection(EngineView):
         owner: object,
         sock: PlainSocket | None = None,
     ) -> None:
-        self._context = context
-        self._first_context = context
         self._bios = bios
-        self._is_server = server_side
-        self._owner = weakref.ref(owner)
         self._socket = sock
-        self._choosing = False
-        self.server_hostname = server_hostname
-        self._ssl = self._make()
+        self._ssl: SSL
+        super().__init__(context, server_side, server_hostname, owner)
 
-    def _make(self) -> SSL:
-        config = self._context.config_for(self, self._is_server)
-        made = SSL(config, self._context.provider, self.server_hostname)
-        self._engine = made.engine
+    def make_engine(self) -> IEngine:
+        made = SSL(self.context.config_for(self), self.context.provider, self.server_hostname)
         made.set_bio(*self._bios)
-        if self._is_server:
+        if self.server_side:
             made.set_accept_state()
         else:
             made.set_connect_state()
-        return made
+        self._ssl = made
+        return made.engine
 
-    # -- settings --------------------------------------------------------------------------------------------------
-
-    @property
-    def context(self) -> SSLContext:
-        return self._context
-
-    @context.setter
-    def context(self, context: Any) -> None:
-        """Before the handshake and in ``sni_callback``, as ``ssl`` has it. Raises TypeError, SSLError."""
-        if not hasattr(context, "config_for"):
-            raise TypeError(
-                "The value must be a SSLContext of tlsprovider: nothing can be read out of another, least of all keys"
-            )
-        if not self._choosing and not self._ssl.in_before():
-            raise ssl_error(MisuseError("the context can't be changed: the handshake has begun"))
-        if context.is_for_servers is not self._is_server:
-            raise ValueError("the context is for the other side")
-        self._context = context
-        if not self._choosing:
-            self._ssl = self._make()
-
-    @property
-    def owner(self) -> Any:
-        """The SSLObject or SSLSocket around this."""
-        return self._owner()
-
-    @owner.setter
-    def owner(self, owner: object) -> None:
-        self._owner = weakref.ref(owner)
-
-    @property
-    def session(self) -> None:
-        return None
-
-    @session.setter
-    def session(self, session: object) -> None:
-        refuse_session(session)
+    def has_begun(self) -> bool:
+        return not self._ssl.in_before()
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 
@@ -137,23 +94,6 @@ class Connection(EngineView):
             )
         )
 
-    def choose(self, question: ClientHelloReceived) -> Any:
-        """Ask ``sni_callback``; it may set another context, and the handshake goes on with that one's configuration."""
-        callback = self._first_context.sni_callback
-        assert callback is not None
-        self._choosing = True
-        try:
-            refusal = callback(self.owner, question.server_name, self._first_context)
-        finally:
-            self._choosing = False
-        if refusal is not None:
-            fault = PeerFault(Fault.HELLO_REFUSED, "sni_callback refused it")
-            fault.alert = AlertDescription(refusal)
-            raise fault
-        config = self._context.config
-        assert isinstance(config, ServerConfig), "config_for() would have refused a client's"
-        return config if config.on_client_hello is None else config.on_client_hello(question)
-
     # -- data ------------------------------------------------------------------------------------------------------
 
     def read(self, size: int, buffer: bytearray | memoryview | None = None) -> bytes | int:
@@ -178,7 +118,7 @@ class Connection(EngineView):
         """Whether a read that gave nothing has met the end of data, rather than something to raise."""
         problem = self._ssl.error
         if isinstance(problem, TruncatedError) and self._ssl.is_init_finished():
-            return bool(self._context.options & ssl.OP_IGNORE_UNEXPECTED_EOF)
+            return bool(self.context.options & ssl.OP_IGNORE_UNEXPECTED_EOF)
         # After our own close_notify as well, ssl raises.
         ended = self._ssl.get_error(b"") is ErrorCode.ZERO_RETURN and problem is None
         return ended and self._ssl.get_shutdown() == Shutdown.RECEIVED
@@ -229,8 +169,3 @@ class Connection(EngineView):
         if doing == "shutdown":
             return "APPLICATION_DATA_AFTER_CLOSE_NOTIFY" if self.pending() else "SHUTDOWN_WHILE_IN_INIT"
         return "PROTOCOL_IS_SHUTDOWN" if Shutdown.SENT in self._ssl.get_shutdown() else None
-
-
-def refuse_session(session: object) -> None:
-    if session is not None:
-        raise ValueError("session: an ssl.SSLSession is OpenSSL's own; to resume is up to the configuration here")

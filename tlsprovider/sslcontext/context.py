@@ -32,9 +32,10 @@ from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.providers import get_provider
 from tlsprovider.ssl import SocketBIO
 from tlsprovider.sslcontext.bios import IncomingBIO, OutgoingBIO, PlainSocket
-from tlsprovider.sslcontext.connection import Connection, refuse_session
+from tlsprovider.sslcontext.connection import Connection
 from tlsprovider.sslcontext.loading import Password, PathLike, load_certificates, load_identity
 from tlsprovider.sslcontext.recorded import Given, KeyLogFile, Recorded
+from tlsprovider.sslcontext.side import Side, refuse_session
 from tlsprovider.sslcontext.view import SSLObject, SSLSocket
 
 if TYPE_CHECKING:
@@ -98,14 +99,14 @@ class SSLContext(ssl.SSLContext):
         """The configuration that a connection would get now. Raises ConfigError when it would be of no use."""
         return self._source.config(self)
 
-    def config_for(self, connection: Connection, server_side: bool) -> ClientConfig | ServerConfig:
-        if server_side is not self.is_for_servers:
-            side, kind = ("server", "CLIENT") if server_side else ("client", "SERVER")
-            raise ssl.SSLError(0, f"Cannot create a {side} socket with a PROTOCOL_TLS_{kind} context")
+    def config_for(self, side: Side) -> ClientConfig | ServerConfig:
+        if side.server_side is not self.is_for_servers:
+            name, kind = ("server", "CLIENT") if side.server_side else ("client", "SERVER")
+            raise ssl.SSLError(0, f"Cannot create a {name} socket with a PROTOCOL_TLS_{kind} context")
         config = self.config
         if self._sni_callback is not None and isinstance(config, ServerConfig):
             # Only until the ClientHello was read: then it is the shared one again.
-            config = attrs.evolve(config, on_client_hello=connection.choose)
+            config = attrs.evolve(config, on_client_hello=side.choose)
         return config
 
     def _wrap_bio(
