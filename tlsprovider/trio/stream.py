@@ -374,3 +374,7 @@ def check_max_bytes(max_bytes: int | None) -> int | None:
         if max_bytes < 1:
             raise ValueError("max_bytes must be >= 1")
     return max_bytes
+
+
+# Libraries ask isinstance(stream, trio.SSLStream) to know whether a stream is secure and what is below it.
+trio.SSLStream.register(TLSStream)
