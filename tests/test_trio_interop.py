@@ -355,6 +355,20 @@ class TestMisbehaviour:
         await ours.aclose()
 
     @trio_run
+    async def test_a_reset_in_the_handshake(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        near, far = await tcp_pair()
+        ours = TLSStream(near, client_config, "localhost")
+        linger = b"\1\0\0\0\0\0\0\0"  # close sends a reset
+        far.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, linger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_reset, ours)
+            await far.receive_some()
+            await trio.aclose_forcefully(far)
+        with pytest.raises(trio.BrokenResourceError, match="broken off"):
+            await ours.send_all(b"x")
+        await ours.aclose()
+
+    @trio_run
     async def test_a_transport_that_was_closed_below(
         self, client_config: ClientConfig, server_config: ServerConfig
     ) -> None:
@@ -365,6 +379,11 @@ class TestMisbehaviour:
         with pytest.raises(trio.ClosedResourceError):
             await ours.send_all(b"x")
         await ours.aclose()
+
+
+async def _expect_reset(stream: TLSStream[Any]) -> None:
+    with broken_by(OSError):
+        await stream.do_handshake()
 
 
 async def _ignoring_breaks(stream: Any) -> None:

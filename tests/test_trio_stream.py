@@ -82,15 +82,6 @@ class TestConstructor:
 
 class TestReceiving:
     @trio_run
-    async def test_everything_that_is_there_at_once(
-        self, client_config: ClientConfig, server_config: ServerConfig
-    ) -> None:
-        client, server = await connected(client_config, server_config)
-        for size in (1, 16384, 60000):
-            await client.send_all(MEGABYTE[:size])
-        assert await server.receive_some() == MEGABYTE[:1] + MEGABYTE[:16384] + MEGABYTE[:60000]
-
-    @trio_run
     async def test_max_bytes(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
         client, server = await connected(client_config, server_config)
         await client.send_all(b"abcdef")
