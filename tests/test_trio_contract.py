@@ -111,3 +111,23 @@ class TestContract:
         client, _ = await connected(client_config, server_config)
         with trio.testing.assert_checkpoints():
             await client.key_update()
+
+
+class Simulated(trio.socket.SocketType):
+    """A socket without a file descriptor, as trio.socket.set_custom_socket_factory may make them."""
+
+    type = trio.socket.SOCK_STREAM
+
+    def __init__(self, real: trio.socket.SocketType) -> None:
+        self.send = real.send
+        self.recv = real.recv
+        self.setsockopt = real.setsockopt
+        self.getpeername = real.getpeername
+
+
+@trio_run
+async def test_a_socket_that_is_none(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    near, far = (trio.SocketStream(Simulated(stream.socket)) for stream in socket_pair())
+    client, server = await connected(client_config, server_config, (near, far))
+    await client.send_all(b"as if")
+    assert await server.receive_some() == b"as if"
