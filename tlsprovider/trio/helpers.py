@@ -12,6 +12,7 @@ import trio
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.interfaces import ITLSProvider
+from tlsprovider.trio.answers import address_of
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
 
@@ -144,8 +145,5 @@ async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: Hand
 
 
 def _peer_of(stream: TCPTLSStream) -> str:
-    try:
-        address = stream.transport_stream.socket.getpeername()
-    except OSError:
-        return "a peer that has left"
-    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"
+    address = address_of(stream)
+    return "a peer that has left" if address is None else f"{address[0]} port {address[1]}"
