@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from functools import partial
 from pathlib import Path
@@ -379,6 +381,33 @@ class TestMisbehaviour:
         with pytest.raises(trio.ClosedResourceError):
             await ours.send_all(b"x")
         await ours.aclose()
+
+
+    @trio_run
+    async def test_the_number_of_a_closed_socket_belongs_to_somebody_else(
+        self, client_config: ClientConfig, server_config: ServerConfig
+    ) -> None:
+        ours, _ = await connected(client_config, server_config, socket_pair())
+        number = ours.transport_stream.socket.fileno()
+        ours.transport_stream.socket.close()
+        here, there = socket.socketpair()
+        with here, there:
+            if here.fileno() != number:
+                os.dup2(here.fileno(), number)
+            there.sendall(b"for somebody else")
+            try:
+                with pytest.raises(trio.ClosedResourceError):
+                    await ours.receive_some()
+                with pytest.raises(trio.ClosedResourceError):
+                    await ours.send_all(b"x")
+                await ours.aclose()
+                there.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    there.recv(1)
+                assert here.recv(100) == b"for somebody else"
+            finally:
+                if here.fileno() != number:
+                    os.close(number)
 
 
 async def _expect_reset(stream: TLSStream[Any]) -> None:

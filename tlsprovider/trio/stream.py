@@ -97,7 +97,7 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         self._https_compatible = https_compatible
         self._receiving = False
         self._sealed = 0
-        """Bytes of plaintext so far."""
+        """How many bytes of plaintext were sealed so far. What carries TLS over this stream asks for it."""
         self._unread = bytearray()
         self._used = False
 
