@@ -382,7 +382,6 @@ class TestMisbehaviour:
             await ours.send_all(b"x")
         await ours.aclose()
 
-
     @trio_run
     async def test_the_number_of_a_closed_socket_belongs_to_somebody_else(
         self, client_config: ClientConfig, server_config: ServerConfig
