@@ -42,6 +42,7 @@ LAYERS = {
     "tlsprovider": 6,
     # Transports.
     "tlsprovider.ssl": 7,
+    "tlsprovider.sslcontext": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
     # Private keys elsewhere: in a process of their own, in hardware.
