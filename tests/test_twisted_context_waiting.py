@@ -1,4 +1,4 @@
-"""``ContextFactory`` under Twisted's own TLS protocol: hooks that take their time, fail or never answer; time limits."""
+"""``ContextFactory`` under Twisted's TLS protocol: hooks that wait, fail or never answer; time limits, bad peers."""
 
 from __future__ import annotations
 

@@ -53,6 +53,8 @@ class NativeEngine:
 
     session_reused = False
     early_data = "not_sent"
+    finished: bytes | None = None
+    peer_finished: bytes | None = None
 
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
@@ -221,6 +223,7 @@ class NativeEngine:
         self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
     ) -> None:
         self._config = handshake.config
+        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")

@@ -17,7 +17,7 @@ from OpenSSL.crypto import X509
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import certificate_names
-from tlsprovider.errors import CertificateFault, Fault
+from tlsprovider.errors import CertificateFault
 from tlsprovider.identity import Identity
 from tlsprovider.questions import ClientHelloReceived, VerifyPeer
 from tlsprovider.trust import TrustStore
@@ -80,18 +80,21 @@ class Record:
 
         def verify(question: VerifyPeer) -> bool | CertificateFault:
             chain = question.peer_certificates
+            names = certificate_names(chain[0])
+            fault = CertificateFault("the callback refused the certificate")
+            sound = 1
             try:
-                names = certificate_names(chain[0])
                 if is_server or not names:
                     trust.verify_client(chain, time.time())
                 else:
-                    # A name that it has: the callback looks at that later.
+                    # A name that it has: the callback looks at that.
                     trust.verify_server(chain, names[0].replace("*", "any"), time.time())
-            except CertificateFault as fault:
-                return fault
-            if judge is not None and not judge(connection, X509.from_cryptography(chain[0]), 0, 0, 1):
-                return CertificateFault("the callback refused the certificate", Fault.CERTIFICATE_NAME)
-            return True
+            except CertificateFault as problem:
+                fault, sound = problem, 0
+            if judge is None:
+                return True if sound else fault
+            # SSL_CTX_set_verify(3): it hears what was found so far, and has the last word.
+            return True if judge(connection, X509.from_cryptography(chain[0]), 0, 0, sound) else fault
 
         return {"insecure_skip_verify": True, "verify_peer": verify, "trust": trust}
 

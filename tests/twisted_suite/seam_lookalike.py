@@ -11,7 +11,21 @@ from tlsprovider.providers import get_provider
 from tlsprovider.twisted.pyopenssl import Connection
 from twisted_suite.recording import RecordingContext
 
-KNOWN: dict[str, tuple[str, ...]] = {}
+KNOWN: dict[str, tuple[str, ...]] = {
+    "It insists on a genuine OpenSSL.SSL.Connection; ours only behaves as one.": (
+        "twisted.protocols.test.test_tls.TLSMemoryBIOTests.test_getHandle",
+    ),
+    "It insists on the class OpenSSL.SSL.Error itself; ours is a subclass, which says more.": (
+        "twisted.test.test_sslverify.MultipleCertificateTrustRootTests.test_trustRootFromCertificatesUntrusted",
+        "twisted.test.test_sslverify.TrustRootTests.test_trustRootPlatformRejectsUntrustedCA",
+    ),
+    "It wants TLS 1.2, which our engine doesn't have.": (
+        "twisted.test.test_sslverify.OpenSSLOptionsECDHIntegrationTests.test_ellipticCurveDiffieHellman",
+    ),
+    "Its certificates are of X.509 version 1, which TLS 1.3 forbids (RFC 9846 section 4.5.1.2). OpenSSL takes them.": (
+        "twisted.test.test_sslverify.OpenSSLOptionsTests.test_verification",
+    ),
+}
 
 GenuineConnection = SSL.Connection
 
