@@ -52,7 +52,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, over the package and over the examples of use in tests/typing."""
-    session.install("-e", ".", "mypy", "mypy-zope")
+    session.install("-e", ".[pkcs11]", "mypy", "mypy-zope")
     session.run("mypy")
 
 

@@ -42,8 +42,12 @@ LAYERS = {
     "tlsprovider": 6,
     # Transports.
     "tlsprovider.ssl": 7,
+    "tlsprovider.sslcontext": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
+    # Private keys elsewhere: in a process of their own, in hardware.
+    "tlsprovider.keyserver": 7,
+    "tlsprovider.pkcs11": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.
@@ -64,6 +68,7 @@ DOMAINS = {
     "trio": ("tlsprovider.trio", "tlsprovider.cli"),
     "cryptography": ("tlsprovider.crypto", "tlsprovider.twisted", "tlsprovider.cli"),
     "OpenSSL": ("tlsprovider.twisted", "tlsprovider.providers"),
+    "pkcs11": ("tlsprovider.pkcs11",),
     "click": ("tlsprovider.cli",),
     "rich": ("tlsprovider.cli",),
 }

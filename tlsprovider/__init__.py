@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         ClosedByPeer,
         ConfigError,
         Fault,
+        HelloRefused,
         HookError,
         MisuseError,
         PeerFault,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         WantRead,
     )
     from tlsprovider.events import Event
-    from tlsprovider.identity import Identity
+    from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
     from tlsprovider.questions import (
@@ -52,6 +53,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "Fault",
+    "HelloRefused",
     "HookError",
     "Identity",
     "IdentityDirectory",
@@ -60,6 +62,7 @@ __all__ = [
     "Question",
     "ServerConfig",
     "SignHandshake",
+    "Signer",
     "TLSError",
     "TruncatedError",
     "TrustStore",
@@ -82,6 +85,7 @@ _HOMES = {
         "ClosedByPeer",
         "ConfigError",
         "Fault",
+        "HelloRefused",
         "HookError",
         "MisuseError",
         "PeerFault",
@@ -92,7 +96,7 @@ _HOMES = {
         "WantRead",
     ),
     "events": ("Event",),
-    "identity": ("Identity",),
+    "identity": ("Identity", "Signer"),
     "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (

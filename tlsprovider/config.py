@@ -173,6 +173,11 @@ def _client_auth(instance: object, attribute: attrs.Attribute[Any], value: objec
         raise ConfigError(f"client_auth: expected 'none', 'request' or 'require', got {value!r}")
 
 
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        raise ConfigError(f"{attribute.name}: expected a number of seconds, or None for no limit; got {value!r}")
+
+
 def _hook() -> Any:
     return attrs.field(default=None, validator=_callable, repr=False)
 
@@ -197,6 +202,8 @@ class _Common:
     """Hook for the question :class:`~tlsprovider.questions.ChooseIdentity`."""
     verify_peer: Hook | None = _hook()
     """Hook for the question :class:`~tlsprovider.questions.VerifyPeer`."""
+    answer_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds that the answer to each question may take, inside the limit of the whole handshake; None: no limit."""
     keylog: Callable[[str], object] | None = _hook()
     """Called with each line of an NSS key log (RFC 9850), without newline. Whoever reads it reads the connection."""
     on_event: Callable[[Event], object] | None = _hook()

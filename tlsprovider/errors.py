@@ -23,6 +23,7 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Fault",
+    "HelloRefused",
     "HookError",
     "MisuseError",
     "PeerFault",
@@ -197,6 +198,26 @@ class CertificateFault(PeerFault):
 
     def __str__(self) -> str:
         return f"{self.detail} [{self.fault.alert.name}]"
+
+
+class HelloRefused(PeerFault):
+    """What an ``on_client_hello`` hook raises to refuse a client: ``HelloRefused("not from there", "access_denied")``.
+
+    :param alert: what the client is told: an alert, or its name. Raises ValueError for one that is no refusal.
+    """
+
+    def __init__(self, detail: str = "", alert: Alert | str = Alert.handshake_failure) -> None:
+        super().__init__(Fault.HELLO_REFUSED, detail)
+        try:
+            self.alert: Alert = Alert[alert] if isinstance(alert, str) else Alert(alert)
+        except KeyError:
+            raise ValueError(f"alert: {alert!r} is no alert; see AlertDescription in tlsprovider.iana") from None
+        if self.alert in (Alert.close_notify, Alert.user_canceled):
+            raise ValueError(f"alert: {self.alert.name} says goodbye, and refuses nobody; handshake_failure does")
+        self.args = (detail, self.alert)
+
+    def __str__(self) -> str:
+        return f"{self.detail or self.fault.sentence} [{self.alert.name}]"
 
 
 class AlertReceived(TLSError):

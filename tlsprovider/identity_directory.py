@@ -216,7 +216,8 @@ class IdentityDirectory(Sequence[Identity]):
             identity = self._read(pair)
         except Exception as problem:
             # Whatever is wrong with a file, it must not end the handshake that happened to look at it.
-            entry.problem = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+            words = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+            entry.problem = words.removeprefix(f"{pair.chain.name}: ")
             state = "its certificate of before is still served" if entry.identity else "it is left out"
             log.warning("%s: %s; %s", pair.name, entry.problem, state)
             return False

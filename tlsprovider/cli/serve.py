@@ -13,14 +13,15 @@ import attrs
 import click
 
 from tlsprovider.cli.failures import Failure, sentence
-from tlsprovider.cli.options import Address, address, common, common_fields, identity_from
+from tlsprovider.cli.options import Address, address, common, common_fields, identity_from, log_lines
 from tlsprovider.cli.parameters import Negotiated
 from tlsprovider.cli.talk import Echo, Page, Talk
 from tlsprovider.config import ServerConfig
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.keyserver import KeyServer
 from tlsprovider.providers import get_provider
-from tlsprovider.trust import TrustStore
+from tlsprovider.trust import TrustStore, read_file
 
 __all__ = ["Service", "command"]
 
@@ -54,6 +55,9 @@ class Service:
     " date.",
 )
 @click.option("--key", metavar="FILE", help="The key of --cert, if it is not in the same file.")
+@click.option(
+    "--key-server", metavar="PATH", help="Where the tlsprovider keyserver that has the key of --cert listens."
+)
 @click.option("--http", is_flag=True, help="Answer HTTP requests with the connection's parameters; without it: echo.")
 @click.option("--client-ca", metavar="FILE", help="Believe client certificates of these authorities (PEM).")
 @click.option(
@@ -67,6 +71,7 @@ def command(
     listen: Address,
     cert: str,
     key: str | None,
+    key_server: str | None,
     http: bool,
     client_ca: str | None,
     client_auth: str | None,
@@ -75,7 +80,7 @@ def command(
     **options: str | None,
 ) -> None:
     """Serve TLS until interrupted (SIGINT or SIGTERM). Port 0 takes any free one; the line says which."""
-    identities = _identities_from(cert, key)
+    identities = _identities_from(cert, key) if key_server is None else [_remote(cert, key, key_server, framework)]
     if client_ca is None and client_auth in ("request", "require"):
         raise Failure(f"--client-auth {client_auth}: whose certificates are to be believed? Add --client-ca FILE")
     if http:
@@ -105,17 +110,16 @@ def _identities_from(cert: str, key: str | None) -> Sequence[Identity]:
         return [identity]
     if key is not None:
         raise Failure("--key: with a directory as --cert, each key lies beside its certificate, so leave it out")
-    directory_log = logging.getLogger(IdentityDirectory.__module__)
-    directory_log.setLevel(logging.INFO)
-    directory_log.addHandler(_Lines())
+    log_lines(IdentityDirectory.__module__, logging.INFO)
     return IdentityDirectory(cert)
 
 
-class _Lines(logging.Handler):
-    """Each record is a line of its own, as all that this command says."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
+def _remote(cert: str, key: str | None, path: str, framework: str) -> Identity:
+    """A certificate whose key is held by a key server."""
+    if key is not None:
+        raise Failure("--key: with --key-server the key is there; leave one of them out")
+    server: KeyServer = import_module(f"tlsprovider.{framework}.keyserver").KeyServer(path)
+    return server.identity(read_file(cert))
 
 
 def _listen(where: Address) -> list[socket.socket]:

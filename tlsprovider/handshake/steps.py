@@ -194,6 +194,7 @@ class Steps:
         self.state = "start"
         self.client_random = b""
         self.server_name: str | None = None
+        self.peer_address: tuple[str, int] | None = None
         self.question: Question[Any] | None = None
         self.peer_ended = False
         self.peer_canceled = False
@@ -330,6 +331,7 @@ class Steps:
             question.pending = result
         elif not isinstance(result, Later):
             return result
+        question.time_limit = self.config.answer_timeout
         self.flush()
         self.question = question
         while not question.answered:

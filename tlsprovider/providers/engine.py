@@ -86,6 +86,15 @@ class LibraryEngine:
         return self._gate.question if self._gate is not None else None
 
     @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._gate.peer_address if self._gate is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._gate is not None:
+            self._gate.peer_address = address
+
+    @property
     def wants_input(self) -> bool:
         if self._failure is not None:
             return False

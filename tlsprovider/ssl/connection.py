@@ -217,6 +217,8 @@ class SSL(Inspection):
         if self._finished:
             return 1
         engine = self._engine
+        if not self._begun and self.is_server():
+            engine.peer_address = self._transport.peer_address()
         self._begun = True
         self._send()
         self._callbacks.ask_again()
