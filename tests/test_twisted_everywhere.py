@@ -292,6 +292,44 @@ def test_a_decision_that_takes_its_time(files: Files) -> None:
     assert result == [["localhost"], True, "TLSv1.3", "ConnectionDone"]
 
 
+async def serve_a_site(reactor: Any, both: str, ca: str) -> list[Any]:
+    """A web server on ``listenSSL`` says by itself which application protocols it speaks."""
+    import ssl
+
+    import httpx
+    from twisted.internet.threads import deferToThread
+    from twisted.web.resource import Resource
+    from twisted.web.server import Site
+
+    class Page(Resource):
+        isLeaf = True  # noqa: N815
+
+        def render_GET(self, request: Any) -> bytes:
+            return b"%s, secure: %d" % (request.clientproto, request.isSecure()) + LETTER
+
+    site = Site(Page())
+    site.noisy = False
+    port = reactor.listenSSL(0, site, ours(both, ca)[0], interface="127.0.0.1")
+    trust = ssl.create_default_context(cafile=ca)
+
+    def visit() -> list[Any]:
+        told = []
+        for http2 in (True, False):
+            with httpx.Client(verify=trust, http1=not http2, http2=http2, trust_env=False) as client:
+                response = client.get(f"https://localhost:{port.getHost().port}/")
+                told.append([response.http_version, response.content.removesuffix(LETTER).decode()])
+        return told
+
+    told = await deferToThread(visit)
+    await port.stopListening()
+    return told
+
+
+def test_http2_and_http1(files: Files) -> None:
+    told = in_child(serve_a_site, files.both, files.ca)
+    assert told == [["HTTP/2", "HTTP/2, secure: 1"], ["HTTP/1.1", "HTTP/1.1, secure: 1"]]
+
+
 async def serve_openssl(reactor: Any, both: str, ca: str) -> list[Any]:
     """``openssl s_client`` visits, sends a line and goes."""
     from twisted.internet.threads import deferToThread

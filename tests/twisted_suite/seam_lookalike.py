@@ -44,10 +44,10 @@ class FromContext(Connection):
         name = None if self.name is None else self.name.decode("ascii")
         # Weakly: a configuration keeps its hooks, and the engine its configuration.
         config = self.record.client_config(weakref.proxy(self))
-        self.engine = get_provider("native").client_engine(config, name)
+        self.engine = get_provider().client_engine(config, name)
 
     def set_accept_state(self) -> None:
-        self.engine = get_provider("native").server_engine(self.record.server_config(weakref.proxy(self)))
+        self.engine = get_provider().server_engine(self.record.server_config(weakref.proxy(self)))
 
     def do_handshake(self) -> None:
         super().do_handshake()
