@@ -72,7 +72,7 @@ class TestAnswers:
         where = {"on_server": {"choose_identity": hook}} if side == "server" else {"on_client": {"verify_peer": hook}}
         pair = join_ours(**where)
         pair.client_tls.write(b"kept until then, ")
-        pair.advance(20)
+        pair.advance(9)
         assert pair.server.received == b""
         answer = server_identity if side == "server" else True
         if kind == "later":
