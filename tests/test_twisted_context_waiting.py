@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Callable
 from typing import Any
 
@@ -72,7 +73,7 @@ class TestAnswers:
         where = {"on_server": {"choose_identity": hook}} if side == "server" else {"on_client": {"verify_peer": hook}}
         pair = join_ours(**where)
         pair.client_tls.write(b"kept until then, ")
-        pair.advance(9)
+        pair.advance(5)
         assert pair.server.received == b""
         answer = server_identity if side == "server" else True
         if kind == "later":
@@ -174,11 +175,24 @@ class TestNoAnswer:
         assert_over(pair)
 
     @pytest.mark.parametrize("later", [True, False])
-    def test_a_hook_that_never_answers(self, join_ours: StockConnect, later: bool) -> None:
+    def test_a_hook_that_never_answers(self, join_ours: StockConnect, later: bool, logged: list[str]) -> None:
         waiting: Deferred[Any] = Deferred()
         cancelled: list[object] = []
         waiting.addErrback(cancelled.append)
         pair = join_ours(on_server={"choose_identity": lambda question: LATER if later else waiting})
+        pair.advance(10)
+        self.check_failed(pair, builtins.TimeoutError, logged)
+        assert bool(cancelled) is not later
+
+    @pytest.mark.parametrize("later", [True, False])
+    def test_without_a_limit_of_its_own(self, join_ours: StockConnect, later: bool) -> None:
+        """Then that of the handshake counts."""
+        waiting: Deferred[Any] = Deferred()
+        cancelled: list[object] = []
+        waiting.addErrback(cancelled.append)
+        pair = join_ours(
+            on_server={"choose_identity": lambda question: LATER if later else waiting, "answer_timeout": None}
+        )
         pair.advance(HANDSHAKE_TIMEOUT)
         assert isinstance(pair.server.reason, TimeoutError)
         assert "longer than 30 seconds" in str(pair.server.reason)
