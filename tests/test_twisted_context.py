@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import attrs
@@ -367,3 +369,22 @@ class TestEnds:
         assert isinstance(pair.server.reason, ConnectionFailed)
         assert pair.server.reason.alert is AlertDescription.bad_record_mac
         assert_over(pair)
+
+    @pytest.mark.parametrize("fails", [True, False])
+    def test_nothing_keeps_a_lost_connection(self, join_ours: StockConnect, fails: bool) -> None:
+        """Without the help of the garbage collector."""
+        stranger = TrustStore.from_crypto([Authority("somebody else").certificate])
+        gc.collect()
+        gc.disable()
+        try:
+            pair = join_ours(on_client={"trust": stranger} if fails else {}, start=False)
+            kept = [weakref.ref(one.getHandle()) for one in (pair.client_tls, pair.server_tls)]
+            pair.flush()
+            pair.client_tls.loseConnection()
+            pair.flush()
+            assert_over(pair)
+            pair.client.lost.clear()
+            pair.server.lost.clear()
+            assert [reference() for reference in kept] == [None, None]
+        finally:
+            gc.enable()

@@ -340,6 +340,10 @@ class TestWhatIsKnown:
         assert exported[0] == exported[1] and len(exported[0]) == 16
         assert client.export_keying_material(b"EXPORTER-mine", 16) != exported[0]
 
+    def test_nothing_to_export_yet(self, before: Ends) -> None:
+        with pytest.raises(ConnectionFailed, match="nothing to export yet"):
+            before[0].export_keying_material(b"EXPORTER-mine", 16)
+
     def test_finished(self, ends: Ends) -> None:
         client, server = ends
         assert client.get_finished() == server.get_peer_finished()
