@@ -61,6 +61,16 @@ class TestConnecting:
         assert isinstance(pair.client.reason, ConnectionDone) and isinstance(pair.server.reason, ConnectionDone)
         assert_over(pair)
 
+    def test_a_byte_at_a_time(self, join_ours: StockConnect) -> None:
+        pair = join_ours(start=False)
+        ends = [(pair.client_wire, pair.server_tls), (pair.server_wire, pair.client_tls)]
+        pair.client_tls.write(b"in crumbs")
+        for wire, other in ends * 3:
+            pair.clock.advance(0)
+            for byte in wire.getOutBuffer() or b"":
+                other.dataReceived(bytes([byte]))
+        assert pair.server.received == b"in crumbs"
+
     def test_both_close_at_once(self, join_ours: StockConnect) -> None:
         pair = join_ours()
         pair.client_tls.loseConnection()
@@ -306,6 +316,7 @@ class TestMakingOne:
             ((ClientConfig(),), "a name is needed"),
             ((ClientConfig(min_version="TLSv1.2"), "localhost"), "does not support"),
             ((ClientConfig(), "localhost", "nobody"), "unknown provider"),
+            ((ClientConfig(), b"localhost"), "hostname: expected text"),
         ],
     )
     def test_mistakes_show_at_once(self, arguments: Any, words: str) -> None:
