@@ -43,6 +43,8 @@ QUESTIONS: Final = {
 class Connection(Side):
     """What CPython's ``SSLObject`` and ``SSLSocket`` call ``_sslobj``."""
 
+    _ssl: SSL
+
     def __init__(
         self,
         context: SSLContext,
@@ -54,8 +56,8 @@ class Connection(Side):
     ) -> None:
         self._bios = bios
         self._socket = sock
-        self._ssl: SSL
         super().__init__(context, server_side, server_hostname, owner)
+        self.make_engine()
 
     def make_engine(self) -> IEngine:
         made = SSL(self.context.config_for(self), self.context.provider, self.server_hostname)
@@ -65,7 +67,8 @@ class Connection(Side):
         else:
             made.set_connect_state()
         self._ssl = made
-        return made.engine
+        self.engine = made.engine
+        return self.engine
 
     def has_begun(self) -> bool:
         return not self._ssl.in_before()
