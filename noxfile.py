@@ -83,3 +83,17 @@ def bogo(session: nox.Session) -> None:
         session.skip("no runner was given: nox -s bogo -- RUNNER")
     session.install("-e", ".")
     session.run("python", "-m", "bogo", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(name="trio-suite")
+def trio_suite(session: nox.Session) -> None:
+    """trio's own tests of TLS, over our SSLContext and with our stream in place of its own; see docs/trio_suite.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "trio_suite", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def consumers(session: nox.Session) -> None:
+    """Programs that bring their own use of TLS, unchanged, with ours in it."""
+    session.install("-e", ".[test,consumers]")
+    session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)

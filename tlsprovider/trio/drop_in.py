@@ -11,6 +11,7 @@ and the cause of a :exc:`trio.BrokenResourceError` is an :exc:`ssl.SSLError`, wh
 from __future__ import annotations
 
 import ssl
+from abc import ABCMeta
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar, cast
 
@@ -60,11 +61,25 @@ def _context_of(given: Context) -> SSLContext:
     return given if isinstance(given, SSLContext) else _context_once(cast("ClientConfig | ServerConfig", given))
 
 
-class SSLStream(TLSStream[T_Stream], Generic[T_Stream]):  # type: ignore[misc]  # final for everybody else
+class _InPlaceOf(ABCMeta):
+    """What ``isinstance(..., trio.SSLStream)`` was true of stays so when that name means a class of ours.
+
+    Not by registering: what is registered with a class belongs to its bases as well, and trio's can't send_eof().
+    """
+
+    stands_for: tuple[type, ...]
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, cls.stands_for) or super().__instancecheck__(instance)
+
+
+class SSLStream(TLSStream[T_Stream], Generic[T_Stream], metaclass=_InPlaceOf):  # type: ignore[misc]  # final for everybody else
     """:class:`~tlsprovider.trio.TLSStream` with the names of :class:`trio.SSLStream`, whose documentation it keeps.
 
     With a context of another kind than ours, the constructor makes a stream of trio's.
     """
+
+    stands_for = (TLSStream, TRIOS_STREAM)
 
     def __new__(cls, transport_stream: Any, ssl_context: Context, **options: Any) -> Any:
         if not isinstance(ssl_context, OURS):
@@ -95,12 +110,6 @@ class SSLStream(TLSStream[T_Stream], Generic[T_Stream]):  # type: ignore[misc]  
         side.engine = self._engine
         self._side = side
         self._shown = shown
-
-    @classmethod
-    def __subclasshook__(cls, other: type) -> Any:
-        """What isinstance(..., trio.SSLStream) was true of stays so when it has become this class."""
-        # By the list of bases: issubclass() would come back here, since this class is one of TLSStream's.
-        return True if cls is SSLStream and {TLSStream, TRIOS_STREAM} & {*other.__mro__} else NotImplemented
 
     # -- the stream ------------------------------------------------------------------------------------------------
 
@@ -210,8 +219,10 @@ class SSLStream(TLSStream[T_Stream], Generic[T_Stream]):  # type: ignore[misc]  
         return self._side
 
 
-class SSLListener(trio.abc.Listener[SSLStream[T_Stream]], Generic[T_Stream]):
+class SSLListener(trio.abc.Listener[SSLStream[T_Stream]], Generic[T_Stream], metaclass=_InPlaceOf):
     """As :class:`trio.SSLListener`, which the constructor makes when the context is not ours."""
+
+    stands_for = (TLSListener, TRIOS_LISTENER)
 
     def __new__(cls, transport_listener: Any, ssl_context: Context, **options: Any) -> Any:
         if not isinstance(ssl_context, OURS):
@@ -229,10 +240,6 @@ class SSLListener(trio.abc.Listener[SSLStream[T_Stream]], Generic[T_Stream]):
         self.transport_listener = transport_listener
         self._ssl_context = context
         self._https_compatible = https_compatible
-
-    @classmethod
-    def __subclasshook__(cls, other: type) -> Any:
-        return True if cls is SSLListener and {TLSListener, TRIOS_LISTENER} & {*other.__mro__} else NotImplemented
 
     async def accept(self) -> SSLStream[T_Stream]:
         """The next connection, without handshake. Errors of the transport listener come through as they are."""
