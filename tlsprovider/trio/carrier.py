@@ -12,7 +12,10 @@ small message, and make a new object of 128 KiB for each read.
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
@@ -87,10 +90,18 @@ class Carrier(Protocol):
 
 def carrier_over(stream: trio.abc.Stream) -> Carrier:
     """The best carrier for a stream; another TLSStream has its own (see there)."""
-    if isinstance(stream, trio.SocketStream):
-        # os.write takes no sockets on Windows, and there is no os.readv.
-        return DescriptorCarrier(stream) if hasattr(os, "readv") else SocketCarrier(stream)
-    return StreamCarrier(stream)
+    if not isinstance(stream, trio.SocketStream):
+        return StreamCarrier(stream)
+    # os.write takes no sockets on Windows, and there is no os.readv.
+    direct = hasattr(os, "readv") and isinstance(stream.socket, class_of_real_sockets())
+    return DescriptorCarrier(stream) if direct else SocketCarrier(stream)
+
+
+@functools.cache
+def class_of_real_sockets() -> type:
+    """What trio's own sockets are. Others come from trio.socket.set_custom_socket_factory and have no descriptor."""
+    with socket.socket() as one:
+        return type(trio.socket.from_stdlib_socket(one))
 
 
 class Scratch(threading.local):
@@ -125,7 +136,7 @@ class DescriptorCarrier:
                 pass
             except OSError as error:
                 outbox.in_doubt = True
-                raise_for(self._socket, error)
+                raise_for(error)
             if outbox.sent >= end:
                 return waited
             # Less than all means that the socket is full.
@@ -150,13 +161,13 @@ class DescriptorCarrier:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise_for(self._socket, error)
+            raise_for(error)
         take(SCRATCH.view[:count])
         return True
 
 
 class SocketCarrier:
-    """Over a :class:`trio.SocketStream`, using its socket in trio's way; for systems that have no other."""
+    """Over a :class:`trio.SocketStream`, in trio's way: for Windows, and for sockets that are simulated."""
 
     __slots__ = ("_socket",)
 
@@ -169,7 +180,7 @@ class SocketCarrier:
                 sent = await self._socket.send(outbox.head(size))
             except OSError as error:
                 outbox.in_doubt = True
-                raise_for(self._socket, error)
+                raise_for(error)
             outbox.advance(sent)
             size -= sent
         return True
@@ -178,7 +189,7 @@ class SocketCarrier:
         try:
             data = await self._socket.recv(RECEIVE_SIZE)
         except OSError as error:
-            raise_for(self._socket, error)
+            raise_for(error)
         take(data)
         return True
 
@@ -186,9 +197,9 @@ class SocketCarrier:
         raise trio.WouldBlock
 
 
-def raise_for(socket: trio.socket.SocketType, error: OSError) -> NoReturn:
+def raise_for(error: OSError) -> NoReturn:
     """What trio's SocketStream makes of an error of its socket."""
-    if socket.fileno() == -1:
+    if error.errno in (errno.EBADF, errno.ENOTSOCK):
         raise trio.ClosedResourceError("the socket below was closed already") from None
     raise trio.BrokenResourceError(f"the connection below is broken: {error}") from error
 

@@ -97,7 +97,7 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         self._https_compatible = https_compatible
         self._receiving = False
         self._sealed = 0
-        """Bytes of plaintext so far."""
+        """How many bytes of plaintext were sealed so far. What carries TLS over this stream asks for it."""
         self._unread = bytearray()
         self._used = False
 
@@ -374,3 +374,7 @@ def check_max_bytes(max_bytes: int | None) -> int | None:
         if max_bytes < 1:
             raise ValueError("max_bytes must be >= 1")
     return max_bytes
+
+
+# Libraries ask isinstance(stream, trio.SSLStream) to know whether a stream is secure and what is below it.
+trio.SSLStream.register(TLSStream)
