@@ -17,7 +17,7 @@ import trio._ssl
 
 from tlsprovider.sslcontext import SSLContext
 from tlsprovider.sslcontext.connection import Connection
-from tlsprovider.trio import drop_in
+from tlsprovider.trio import drop_in, install
 from trio_suite.expectations import reason_for, unused_patterns
 
 USED: Counter[str] = Counter()
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
     ssl.create_default_context = twin_context  # type: ignore[assignment]
     counting(Connection)
     if config.getoption("--tls-seam") == "stream":
-        drop_in.install()
+        install()
         trio._ssl.SSLStream = drop_in.SSLStream  # type: ignore[misc, assignment]
         trio._ssl.SSLListener = drop_in.SSLListener  # type: ignore[misc, assignment]
         counting(drop_in.SSLStream)

@@ -1,8 +1,8 @@
 """Our stream with the constructor and the methods of :class:`trio.SSLStream`, for code that makes one itself.
 
-:func:`install` puts it in the place of trio's. Who then calls ``trio.SSLStream(transport, ssl_context, ...)`` with a
-context of :mod:`tlsprovider.sslcontext`, or with a configuration, gets our stream; with any other context trio's, as
-before. The same holds for ``trio.SSLListener``, and so for trio's helpers, which look both up when they are called.
+:func:`~tlsprovider.trio.install` puts it in the place of trio's. Who then calls ``trio.SSLStream`` with a context of
+:mod:`tlsprovider.sslcontext`, or with a configuration, gets our stream; with any other context trio's, as before. The
+same holds for ``trio.SSLListener``, and so for trio's helpers, which look both up when they are called.
 
 The two differ from :class:`~tlsprovider.trio.TLSStream` in names only: ``version()`` and ``cipher()`` are methods here,
 and the cause of a :exc:`trio.BrokenResourceError` is an :exc:`ssl.SSLError`, whose cause is the TLSError.
@@ -23,17 +23,15 @@ from tlsprovider.handshake.steps import per_config
 from tlsprovider.sslcontext import SSLContext, SSLObject, context_for
 from tlsprovider.sslcontext.exceptions import ssl_error
 from tlsprovider.sslcontext.side import Side
+from tlsprovider.trio.installing import TRIOS_LISTENER, TRIOS_STREAM
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
 
-__all__ = ["SSLListener", "SSLStream", "install", "uninstall"]
+__all__ = ["SSLListener", "SSLStream"]
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
 Context = ssl.SSLContext | ClientConfig | ServerConfig
-
-TRIOS_STREAM: Final = trio.SSLStream
-TRIOS_LISTENER: Final = trio.SSLListener
 
 
 class _InTermsOfSSL:
@@ -254,18 +252,3 @@ class SSLListener(trio.abc.Listener[SSLStream[T_Stream]], Generic[T_Stream], met
     async def aclose(self) -> None:
         """Close the transport listener; connections that were accepted stay."""
         await self.transport_listener.aclose()
-
-
-def install() -> None:
-    """Put :class:`SSLStream` and :class:`SSLListener` in the place of trio's, in this process; again: no change.
-
-    Do it before modules are imported that say ``from trio import SSLStream``. :func:`uninstall` is the way back.
-    """
-    trio.SSLStream = SSLStream  # type: ignore[misc, assignment]
-    trio.SSLListener = SSLListener  # type: ignore[misc, assignment]
-
-
-def uninstall() -> None:
-    """Give trio its own classes back. Streams and listeners that were made meanwhile stay what they are."""
-    trio.SSLStream = TRIOS_STREAM  # type: ignore[misc]
-    trio.SSLListener = TRIOS_LISTENER  # type: ignore[misc]

@@ -21,7 +21,7 @@ import trio
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.sslcontext import SSLContext, create_default_context
 from tlsprovider.sslcontext.connection import Connection
-from tlsprovider.trio import drop_in
+from tlsprovider.trio import drop_in, install, uninstall
 
 SECONDS = 10
 
@@ -52,11 +52,11 @@ def seam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     for cls in (Connection, drop_in.SSLStream):
         count_in(made, cls, monkeypatch)
     if request.param == "stream":
-        drop_in.install()
+        install()
     try:
         yield made
     finally:
-        drop_in.uninstall()
+        uninstall()
     wanted = "SSLStream" if request.param == "stream" else "Connection"
     assert made[wanted], f"our TLS was not used: {made}"
     assert len(made) == 1, f"two ways in at once: {made}"
