@@ -64,11 +64,15 @@ ALLOWED: Final[Mapping[int, In]] = {
     X.encrypted_client_hello: In.CH | In.HRR | In.EE,
 }
 
-# The same table turned round, as the reader of a message needs it: what is known and may not be there.
-_FORBIDDEN: Final = {
-    message: frozenset(number for number, allowed in ALLOWED.items() if message not in allowed) for message in In
+# The same table turned round, as the reader of a message needs it: what is known and may not be there, and how to call
+# the block in an error.
+_RULES: Final = {
+    message: (
+        frozenset(int(number) for number, allowed in ALLOWED.items() if message not in allowed),
+        f"the extensions of {message.name}",
+    )
+    for message in In
 }
-_NAMES: Final = {message: f"the extensions of {message.name}" for message in In}
 
 
 def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
@@ -81,15 +85,23 @@ def decode_block(reader: Reader, message: In, offered: Container[int] | None = N
     ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
     by whoever looks them up). The cookie of HelloRetryRequest is the one answer that needs no question.
     """
-    block = Reader(reader.vector16(), _NAMES[message])
-    forbidden = _FORBIDDEN[message]
+    forbidden, name = _RULES[message]
+    block = reader.vector16()
+    end = len(block)
+    position = 0
     extensions: dict[int, bytes] = {}
-    while block.more:
-        number = block.u16()
-        content = block.vector16()
+    # Without a Reader: this runs for every extension of every message.
+    while position < end:
+        start = position + 4
+        if start > end:
+            raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
+        number = block[position] << 8 | block[position + 1]
+        position = start + (block[position + 2] << 8 | block[position + 3])
+        if position > end:
+            raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
         if number in extensions:
             raise PeerFault(Fault.DUPLICATE_EXTENSION, str(X(number)))
-        extensions[number] = content
+        extensions[number] = block[start:position]
         if number in forbidden:
             raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(number)} in {message.name}")
         if offered is not None and number not in offered and not (number == X.cookie and message is In.HRR):

@@ -14,7 +14,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u24, vector8, vector16, vector24
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, vector8, vector16, vector24
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
 __all__ = [
@@ -44,7 +44,7 @@ DOWNGRADE_TLS11: Final = b"DOWNGRD\x00"
 
 
 def encode_message(kind: HandshakeType, body: bytes) -> bytes:
-    return u8(kind) + u24(len(body)) + body
+    return (kind << 24 | len(body)).to_bytes(HEADER_LENGTH, "big") + body
 
 
 def _body(data: bytes, what: str) -> Reader:
