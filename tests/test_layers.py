@@ -30,6 +30,7 @@ LAYERS = {
     "tlsprovider.identity": 4,
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
+    "tlsprovider.session": 4,
     "tlsprovider.config": 4,
     # Who says what when.
     "tlsprovider.handshake": 5,
@@ -71,6 +72,7 @@ DOMAINS = {
 WORLD = {"asyncio", "os", "random", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time"}
 WORLD_EXCEPTIONS = {
     "tlsprovider.config": {"os", "time"},  # default clock and entropy
+    "tlsprovider.session": {"os", "threading"},  # a file that only its owner reads; a store that threads share
     "tlsprovider.system_trust": {"os", "ssl"},  # finds the certificates of the operating system
 }
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.crypto.tickets import TicketKey, TicketKeyRing
     from tlsprovider.errors import (
         AlertReceived,
         CertificateFault,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
         VerifyPeer,
         WantAnswer,
     )
+    from tlsprovider.session import MemorySessions, Session
     from tlsprovider.trust import TrustStore
 
 __all__ = [
@@ -53,12 +55,16 @@ __all__ = [
     "Fault",
     "HookError",
     "Identity",
+    "MemorySessions",
     "MisuseError",
     "PeerFault",
     "Question",
     "ServerConfig",
+    "Session",
     "SignHandshake",
     "TLSError",
+    "TicketKey",
+    "TicketKeyRing",
     "TruncatedError",
     "TrustStore",
     "UnsupportedByProvider",
@@ -101,6 +107,8 @@ _HOMES = {
         "VerifyPeer",
         "WantAnswer",
     ),
+    "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }
 _HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}

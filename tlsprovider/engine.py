@@ -31,6 +31,8 @@ from tlsprovider.record import RecordReader, RecordWriter
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from tlsprovider.session import Session
+
 __all__ = ["NativeEngine"]
 
 # While a question is open, this much may wait; then the transport should be paused. A ClientHello and its early data
@@ -51,7 +53,6 @@ class InternalError(TLSError):
 class NativeEngine:
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
-    session_reused = False
     early_data = "not_sent"
 
     def __init__(
@@ -156,6 +157,30 @@ class NativeEngine:
     @property
     def local_certificates(self) -> tuple[Certificate, ...]:
         return self._established.local_certificates if self._established is not None else ()
+
+    @property
+    def session_reused(self) -> bool:
+        return self._established is not None and self._established.session is not None
+
+    @property
+    def session(self) -> Session | None:
+        """Client: the session that came last, else the one that was resumed. Server: the one that was resumed."""
+        return self._connected.session if self._connected is not None else None
+
+    # -- sessions of a client, before the handshake begins -----------------------------------------------------------
+
+    def set_session(self, session: Session) -> None:
+        """Offer this session, rather than one of the configuration's store. If it doesn't fit, it is left alone."""
+        self._before_client_hello("set_session()").session = session
+
+    def set_port(self, port: int) -> None:
+        """Sessions are kept apart by the port of the server, where it is known."""
+        self._before_client_hello("set_port()").port = port
+
+    def _before_client_hello(self, what: str) -> ClientHandshake:
+        if not isinstance(self._handshake, ClientHandshake) or self._coroutine is not None:
+            raise MisuseError(f"{what} is for clients whose handshake has not begun")
+        return self._handshake
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 

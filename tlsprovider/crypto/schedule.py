@@ -34,6 +34,7 @@ __all__ = [
     "TrafficSecret",
     "export",
     "hkdf_expand_label",
+    "resumption_psk",
 ]
 
 
@@ -164,6 +165,11 @@ class MainSecret(_Stage):
         return self._derive(b"res master", transcript_hash)
 
 
+def resumption_psk(suite: Suite, resumption_secret: bytes, nonce: bytes) -> bytes:
+    """The pre-shared key of a ticket with this nonce, section 4.7.1."""
+    return hkdf_expand_label(suite.hash_name, resumption_secret, b"resumption", nonce, suite.hash_length)
+
+
 @attrs.frozen(repr=False)
 class HandshakeSecret(_Stage):
     """The middle stage: protects the rest of the handshake."""
@@ -181,16 +187,40 @@ class HandshakeSecret(_Stage):
 
 
 @attrs.frozen(repr=False)
-class EarlySecret:
+class EarlySecret(_Stage):
     """The first stage. Without a pre-shared key it holds nothing secret and is the same for everybody."""
 
-    suite: Suite
+    secret: bytes = b""
+    """Empty: no pre-shared key, and nothing but :meth:`handshake` is of use."""
+
+    @classmethod
+    def of_psk(cls, suite: Suite, psk: bytes) -> EarlySecret:
+        return cls(suite, _extract(suite.hash_name, bytes(suite.hash_length), psk))
+
+    def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """The proof of holding the key, section 4.3.11.2. ``label``: which kind of key it is, section 7.1."""
+        suite = self.suite
+        key = self._derive(label, empty_hash(suite.hash_name))
+        return TrafficSecret(suite, key).finished(transcript_hash)
+
+    def client_early_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        """``transcript_hash``: of the ClientHello alone."""
+        return self._traffic(b"c e traffic", transcript_hash)
 
     def handshake(self, shared_secret: bytes) -> HandshakeSecret:
         """Mix in the secret of the key exchange (section 7.4)."""
         suite = self.suite
-        salt = _early_without_psk(suite.hash_name, suite.hash_length)
-        return HandshakeSecret(suite, _extract(suite.hash_name, salt, shared_secret))
+        name = suite.hash_name
+        salt = (
+            self._derive(b"derived", empty_hash(name)) if self.secret else _early_without_psk(name, suite.hash_length)
+        )
+        return HandshakeSecret(suite, _extract(name, salt, shared_secret))
+
+
+# Section 7.1: the label under which a binder is made tells tickets, external keys and imported keys (RFC 9258) apart.
+RESUMPTION_BINDER: Final = b"res binder"
+EXTERNAL_BINDER: Final = b"ext binder"
+IMPORTED_BINDER: Final = b"imp binder"
 
 
 EXPORTER_LABEL: Final = b"exporter"

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable, Mapping
 from enum import Flag, auto
-from typing import Final
+from typing import Final, NamedTuple
 
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, vector8, vector16
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16
 
-__all__ = ["Extensions", "In", "decode_block", "encode_block"]
+__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block"]
 
 Extensions = Mapping[int, bytes]
 
@@ -234,6 +234,73 @@ def decode_authorities(content: bytes) -> tuple[bytes, ...]:
     while names.more:
         found.append(names.vector16(1))
     return tuple(found)
+
+
+# How a pre-shared key may be used, section 4.3.9.
+PSK_KE: Final = 0
+PSK_DHE_KE: Final = 1
+
+
+def encode_psk_modes(modes: Iterable[int]) -> bytes:
+    return vector8(bytes(modes))
+
+
+def decode_psk_modes(content: bytes) -> bytes:
+    """The modes, one a byte."""
+    reader = Reader(content, "psk_key_exchange_modes")
+    modes = reader.vector8(1)
+    reader.end()
+    return modes
+
+
+class OfferedPsks(NamedTuple):
+    """A client's pre_shared_key, section 4.3.11: identities with their obfuscated ages, and their binders."""
+
+    identities: tuple[tuple[bytes, int], ...]
+    binders: tuple[bytes, ...]
+
+    @property
+    def binders_length(self) -> int:
+        """Bytes at the end of the ClientHello that the binders don't cover (section 4.3.11.2)."""
+        return 2 + sum(1 + len(binder) for binder in self.binders)
+
+
+def encode_offered_psks(offered: OfferedPsks) -> bytes:
+    identities = b"".join([vector16(identity) + u32(age) for identity, age in offered.identities])
+    return vector16(identities) + encode_binders(offered.binders)
+
+
+def encode_binders(binders: Iterable[bytes]) -> bytes:
+    """What ends a ClientHello with pre_shared_key, and is filled in last."""
+    return vector16(b"".join(map(vector8, binders)))
+
+
+def decode_offered_psks(content: bytes) -> OfferedPsks:
+    outer = Reader(content, "pre_shared_key")
+    entries, binders = Reader(outer.vector16(7), "pre_shared_key"), Reader(outer.vector16(33), "pre_shared_key")
+    outer.end()
+    identities: list[tuple[bytes, int]] = []
+    found: list[bytes] = []
+    while entries.more:
+        identities.append((entries.vector16(1), entries.u32()))
+    while binders.more:
+        found.append(binders.vector8(32))
+    if len(identities) != len(found):
+        raise PeerFault(Fault.PSK_BINDER_COUNT, f"{len(identities)} keys, {len(found)} binders")
+    return OfferedPsks(tuple(identities), tuple(found))
+
+
+def decode_max_early_data(content: bytes) -> int:
+    """max_early_data_size of NewSessionTicket, section 4.3.10."""
+    reader = Reader(content, "early_data")
+    size = reader.u32()
+    reader.end()
+    return size
+
+
+def decode_empty(content: bytes, number: X) -> None:
+    """An extension whose presence is all that it says."""
+    Reader(content, number.name).end()
 
 
 # An OCSP request without responder IDs and request extensions: RFC 6066 section 8.

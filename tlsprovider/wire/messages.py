@@ -14,7 +14,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, vector8, vector16, vector24
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "CertificateVerify",
     "ClientHello",
     "EncryptedExtensions",
+    "EndOfEarlyData",
     "Finished",
     "KeyUpdate",
     "NewSessionTicket",
@@ -305,3 +306,27 @@ class NewSessionTicket:
         extensions = decode_block(reader, In.NST)
         reader.end()
         return cls(lifetime, age_add, nonce, ticket, extensions)
+
+    def encode(self) -> bytes:
+        return encode_message(
+            self.kind,
+            u32(self.lifetime)
+            + u32(self.age_add)
+            + vector8(self.nonce)
+            + vector16(self.ticket)
+            + encode_block(self.extensions.items()),
+        )
+
+
+class EndOfEarlyData:
+    """Section 4.6. It says nothing but its name."""
+
+    kind: ClassVar = HandshakeType.end_of_early_data
+
+    @staticmethod
+    def decode(data: bytes) -> None:
+        _body(data, "EndOfEarlyData").end()
+
+    @staticmethod
+    def encode() -> bytes:
+        return encode_message(HandshakeType.end_of_early_data, b"")
