@@ -111,13 +111,18 @@ class Native:
         if terms.suite is not None:
             chosen["cipher_suites"] = [terms.suite]
         self._client = ClientConfig(
-            trust=trust, clock=clock, identity=_identity(terms.client_issued) if terms.mutual else None, **chosen
+            trust=trust,
+            clock=clock,
+            identity=_identity(terms.client_issued) if terms.mutual else None,
+            sessions=None,
+            **chosen,
         )
         self._server = ServerConfig(
             identities=[_identity(terms.issued)],
             trust=trust if terms.mutual else None,
             client_auth="require" if terms.mutual else "none",
             clock=clock,
+            tickets=None,
             **chosen,
         )
 

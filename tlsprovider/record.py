@@ -63,33 +63,46 @@ def alert_bytes(description: AlertDescription) -> bytes:
 class HandshakeBuffer:
     """Handshake messages out of record fragments: cut and packed in any way that section 5.1 allows."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_data", "_taken")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data: bytes | bytearray = b""
+        self._taken = 0
 
     def __bool__(self) -> bool:
         """Whether a message has begun that is not complete."""
         return bool(self._data)
 
     def add(self, fragment: bytes) -> None:
-        self._data += fragment
+        data = self._data
+        if not data:
+            # As nearly always: the record holds whole messages, which are cut out of it as it is.
+            self._data = fragment
+        elif isinstance(data, bytearray):
+            del data[: self._taken]
+            data += fragment
+        else:
+            self._data = bytearray(data[self._taken :]) + fragment
+        self._taken = 0
 
     def next_message(self) -> bytes | None:
         """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
-        data = self._data
-        if len(data) < 4:
+        data, start = self._data, self._taken
+        body = start + 4
+        if len(data) < body:
             return None
-        length = int.from_bytes(data[1:4], "big")
-        limit = _MESSAGE_LIMITS.get(data[0], MAX_HANDSHAKE_MESSAGE)
+        length = int.from_bytes(data[start + 1 : body], "big")
+        limit = _MESSAGE_LIMITS.get(data[start], MAX_HANDSHAKE_MESSAGE)
         if length > limit:
-            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[0])} of {length} bytes, at most {limit}")
-        end = 4 + length
+            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[start])} of {length} bytes, at most {limit}")
+        end = body + length
         if len(data) < end:
             return None
-        message = bytes(data[:end])
-        del data[:end]
-        return message
+        if end == len(data):
+            self._data, self._taken = b"", 0
+        else:
+            self._taken = end
+        return bytes(data[start:end])
 
 
 class RecordReader:

@@ -144,19 +144,15 @@ class _Stage:
         length = suite.hash_length
         return _hmac(suite.hash_name, self.secret, _label(label, length, length) + transcript_hash + b"\x01")
 
-    def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
-        return TrafficSecret(self.suite, self._derive(label, transcript_hash))
-
-
 @attrs.frozen(repr=False)
 class MainSecret(_Stage):
     """The last stage: application data, exporters, resumption."""
 
     def client_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c ap traffic", transcript_hash))
 
     def server_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s ap traffic", transcript_hash))
 
     def exporter(self, transcript_hash: bytes) -> bytes:
         return self._derive(b"exp master", transcript_hash)
@@ -175,10 +171,10 @@ class HandshakeSecret(_Stage):
     """The middle stage: protects the rest of the handshake."""
 
     def client_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c hs traffic", transcript_hash))
 
     def server_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s hs traffic", transcript_hash))
 
     def main(self) -> MainSecret:
         suite = self.suite
@@ -205,7 +201,7 @@ class EarlySecret(_Stage):
 
     def client_early_traffic(self, transcript_hash: bytes) -> TrafficSecret:
         """``transcript_hash``: of the ClientHello alone."""
-        return self._traffic(b"c e traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c e traffic", transcript_hash))
 
     def handshake(self, shared_secret: bytes) -> HandshakeSecret:
         """Mix in the secret of the key exchange (section 7.4)."""

@@ -197,9 +197,9 @@ def check_version(hello: ServerHello) -> None:
             raise PeerFault(Fault.DOWNGRADE)
         version = ProtocolVersion(hello.legacy_version)
         raise PeerFault(Fault.NO_COMMON_VERSION, f"the server chose {version}; {WAY_OUT}")
-    version = ProtocolVersion(ext.decode_selected_u16(selected, X.supported_versions))
-    if version != TLS13:
-        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(version))
+    number = ext.decode_selected_u16(selected, X.supported_versions)
+    if number != TLS13:
+        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(ProtocolVersion(number)))
     if hello.legacy_version != LEGACY_VERSION:
         raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
 

@@ -227,9 +227,7 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        keylog = self.config.keylog
-        if keylog is not None:
-            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
@@ -239,7 +237,8 @@ class Steps:
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
         self.enter(READ_STATES[expected[0]])
-        self.flush()
+        if self._flight:
+            self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
             record = self.reader.read()
@@ -312,8 +311,9 @@ class Steps:
         """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``."""
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         self.change_write_keys(ours)
         self.reader.change_keys(theirs)
@@ -324,9 +324,10 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 

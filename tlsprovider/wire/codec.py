@@ -16,11 +16,11 @@ __all__ = ["Reader", "u8", "u16", "u16_list", "u24", "u32", "vector8", "vector16
 
 
 class Reader:
-    """Reads ``data`` from front to back; ``what`` names it in errors."""
+    """Reads ``data`` from front to back; ``what``, as text, names it in errors."""
 
     __slots__ = ("_data", "_end", "_position", "_what")
 
-    def __init__(self, data: bytes, what: str, position: int = 0) -> None:
+    def __init__(self, data: bytes, what: object, position: int = 0) -> None:
         self._data = data
         self._what = what
         self._position = position

@@ -76,7 +76,8 @@ _RULES: Final = {
 
 
 def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    return vector16(b"".join([u16(number) + vector16(content) for number, content in extensions]))
+    entries = [number.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content for number, content in extensions]
+    return vector16(b"".join(entries))
 
 
 def decode_block(reader: Reader, message: In, offered: Container[int] | None = None) -> dict[int, bytes]:
@@ -139,7 +140,7 @@ def encode_u16s(numbers: Iterable[int]) -> bytes:
 
 
 def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
-    reader = Reader(content, number.name)
+    reader = Reader(content, number)
     numbers = reader.u16_list()
     reader.end()
     return numbers
@@ -173,7 +174,7 @@ def decode_offered_versions(content: bytes) -> tuple[int, ...]:
 
 def decode_selected_u16(content: bytes, number: X) -> int:
     """selected_version (section 4.3.1), and selected_group of HelloRetryRequest (4.3.8)."""
-    reader = Reader(content, number.name)
+    reader = Reader(content, number)
     value = reader.u16()
     reader.end()
     return value
@@ -300,7 +301,7 @@ def decode_max_early_data(content: bytes) -> int:
 
 def decode_empty(content: bytes, number: X) -> None:
     """An extension whose presence is all that it says."""
-    Reader(content, number.name).end()
+    Reader(content, number).end()
 
 
 # An OCSP request without responder IDs and request extensions: RFC 6066 section 8.
