@@ -290,10 +290,14 @@ class NativeEngine:
         """See :meth:`IEngine.process_incoming`."""
         if self._failure is not None:
             return
-        if self._connected is None:
+        connected = self._connected
+        if connected is None:
             self._reader.feed(data)
             return
-        self._guard(self._connected.process, data)
+        try:
+            connected.process(data)
+        except TLSError as failure:
+            self._fail(failure)
 
     def process_eof(self) -> None:
         """See :meth:`IEngine.process_eof`."""
@@ -303,7 +307,7 @@ class NativeEngine:
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
-        return self._writer.drain() if self._writer.pending else b""
+        return self._writer.drain()
 
     def read(self, max_bytes: int | None = None) -> bytes:
         """See :meth:`IEngine.read`."""
@@ -331,12 +335,13 @@ class NativeEngine:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """See :meth:`IEngine.write`."""
-        self._raise_failure()
-        if self._connected is None:
+        connected = self._connected
+        if self._failure is not None or connected is None:
+            self._raise_failure()
             raise MisuseError("the handshake is not complete: call do_handshake() first")
         if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1):
             data = data.cast("B")
-        return self._connected.write(data)
+        return connected.write(data)
 
     def shutdown(self) -> None:
         """See :meth:`IEngine.shutdown`. In the middle of a handshake it is given up: user_canceled, close_notify."""
