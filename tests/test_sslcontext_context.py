@@ -226,6 +226,35 @@ class TestSettings:
             client.options |= ssl.OP_NO_TLSv1_2
         assert client.config.min_version.name == "TLSv1_3"
 
+    def test_tickets(self, client: SSLContext, server: SSLContext, files: Files) -> None:
+        server.load_cert_chain(files.chain, files.key)
+        server.num_tickets = 3
+        config = server.config
+        assert isinstance(config, ServerConfig)
+        assert server.num_tickets == config.ticket_count == 3
+        server.options |= ssl.OP_NO_TICKET
+        config = server.config
+        assert isinstance(config, ServerConfig)
+        assert config.tickets is None
+        for value in (-1, 1000):
+            with pytest.raises(ValueError, match="expected 0 to"):
+                server.num_tickets = value
+        with pytest.raises(ValueError, match="not a server context"):
+            client.num_tickets = 2
+        assert context_for(config).num_tickets == 3
+
+    def test_sessions_are_resumed(self, client: SSLContext, server: SSLContext, files: Files) -> None:
+        """By themselves: a configuration keeps them."""
+        client.load_verify_locations(files.ca)
+        server.load_cert_chain(files.chain, files.key)
+        for reused in (False, True):
+            made = pair_of(client, server)
+            made.shake_hands()
+            made.server.write(b"x")
+            assert made.client.read() == b"x"
+            assert made.client.session_reused is made.server.session_reused is reused
+            assert ("DNS", "localhost") in made.client.getpeercert()["subjectAltName"]
+
     def test_names_in_any_letters(self, client: SSLContext, files: Files) -> None:
         shown = client.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname="faß.de")
         assert shown.server_hostname == "xn--fa-hia.de"
@@ -239,7 +268,6 @@ REFUSED: dict[str, Any] = {
     "proxy certificates": lambda one: setattr(one, "verify_flags", ssl.VERIFY_ALLOW_PROXY_CERTS),
     "common names": lambda one: setattr(one, "hostname_checks_common_name", True),
     "post_handshake_auth": lambda one: setattr(one, "post_handshake_auth", True),
-    "num_tickets": lambda one: setattr(one, "num_tickets", 2),
     "load_dh_params": lambda one: one.load_dh_params("dh.pem"),
     "set_npn_protocols": lambda one: one.set_npn_protocols(["h2"]),
     "psk client": lambda one: one.set_psk_client_callback(print),
@@ -258,11 +286,10 @@ def test_is_no_wish(client: SSLContext, server: SSLContext) -> None:
     """The other value of what can be refused."""
     client.hostname_checks_common_name = False
     client.post_handshake_auth = False
-    client.num_tickets = 0
     client.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     client.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_TICKET
     server.sni_callback = None
-    assert (client.hostname_checks_common_name, client.post_handshake_auth, client.num_tickets) == (False, False, 0)
+    assert (client.hostname_checks_common_name, client.post_handshake_auth) == (False, False)
     with pytest.raises(TypeError):
         server.sni_callback = "callback"
 
