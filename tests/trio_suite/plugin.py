@@ -15,6 +15,7 @@ import pytest
 import trio
 import trio._ssl
 
+from tlsprovider.providers import default_provider
 from tlsprovider.sslcontext import SSLContext
 from tlsprovider.sslcontext.connection import Connection
 from tlsprovider.trio import drop_in, install
@@ -80,10 +81,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        reason = reason_for(item.name)
+        reason = reason_for(item.name, default_provider())
         if reason is not None:
             item.add_marker(pytest.mark.xfail(reason=reason, strict=True))
-    left = list(unused_patterns([item.name for item in items]))
+    left = list(unused_patterns([item.name for item in items], default_provider()))
     if left:
         raise pytest.UsageError(f"expectations that match no test: {', '.join(left)}")
 

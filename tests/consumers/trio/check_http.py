@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import functools
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import h11
 import httpx
 import hypercorn.config
 import hypercorn.trio
 import pytest
 import trio
 from conftest import Files
+
+from tlsprovider import Identity, ServerConfig
+from tlsprovider.trio import TLSStream, serve_tls
 
 BIG = b"0123456789abcdef" * 16384
 
@@ -106,3 +111,40 @@ async def test_httpx_refuses_a_stranger(
             assert any(isinstance(one, ssl.SSLCertVerificationError) for one in causes(caught.value))
         async with httpx.AsyncClient(verify=contexts[0]) as client:
             assert (await client.get(address)).status_code == 200
+
+
+async def test_httpx_is_served_by_serve_tls(files: Files, client_context: ssl.SSLContext) -> None:
+    """A server of our own, in the simplest way; httpx with whatever TLS."""
+
+    async def answer(stream: TLSStream[trio.SocketStream]) -> None:
+        connection = h11.Connection(h11.SERVER)
+        try:
+            while True:
+                event = connection.next_event()
+                if event is h11.NEED_DATA:
+                    connection.receive_data(await stream.receive_some())
+                elif isinstance(event, h11.Request):
+                    target = event.target
+                elif isinstance(event, h11.EndOfMessage):
+                    body = BIG if target == b"/big" else str(stream.alpn).encode()
+                    length = [("content-length", str(len(body)))]
+                    reason = h11.Response(status_code=200, headers=length)
+                    for part in (reason, h11.Data(data=body), h11.EndOfMessage()):
+                        await stream.send_all(connection.send(part) or b"")
+                    connection.start_next_cycle()
+                elif isinstance(event, h11.ConnectionClosed):
+                    await stream.aclose()
+                    return
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return
+
+    config = ServerConfig(identities=[Identity.from_files(files.chain, files.key)], alpn=["http/1.1"])
+    async with trio.open_nursery() as nursery:
+        serve = functools.partial(serve_tls, answer, 0, config, host="127.0.0.1", https_compatible=True)
+        (listener,) = await nursery.start(serve)
+        address = f"https://localhost:{listener.transport_listener.socket.getsockname()[1]}"
+        async with httpx.AsyncClient(verify=client_context) as client:
+            for _ in range(3):
+                assert (await client.get(address)).content == b"http/1.1"
+                assert (await client.get(f"{address}/big")).content == BIG
+        nursery.cancel_scope.cancel()
