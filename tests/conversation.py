@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import load_pem_chain
+from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.engine import InternalError, NativeEngine
 from tlsprovider.errors import AlertReceived, ClosedByPeer, TLSError, TruncatedError, WantRead
 from tlsprovider.events import Event
@@ -184,6 +185,7 @@ def sides(
     server_config = ServerConfig(
         **{"identities": [server_identity], "groups": ["x25519"], "trust": trust}
         | {"entropy": counting_entropy("server"), "clock": lambda: NOW, "on_event": events[1].append}
+        | {"tickets": TicketKeyRing(entropy=counting_entropy("tickets"))}
         | of_server
     )
     client_writer, server_writer = writers or (RecordWriter(), RecordWriter())

@@ -13,6 +13,7 @@ from functools import cache
 import attrs
 import pytest
 from certificate_maker import make, san, usage
+from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from scripted import SUITE, ScriptedClient, ScriptedServer
@@ -21,10 +22,12 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.crypto.groups import generate
 from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.handshake.psk import fingerprint
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
+from tlsprovider.session import Session, SessionKey
 from tlsprovider.trust import TrustStore
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import u16, u32, vector8, vector16
@@ -532,6 +535,95 @@ def psk_in_the_middle(w: World):
 def psk_without_modes(w: World):
     script = w.against_server()
     script.send(script.client_hello(extra=[(X.pre_shared_key, b"")]))
+    return script
+
+
+def offer(ticket: bytes, *binders: bytes, age: int = 0) -> tuple[tuple[int, bytes], ...]:
+    """A client's offer of one pre-shared key."""
+    psks = ext.OfferedPsks(((ticket, age),), binders)
+    return (X.psk_key_exchange_modes, ext.encode_psk_modes([1])), (X.pre_shared_key, ext.encode_offered_psks(psks))
+
+
+def session(under: bytes, now: float, **changes: object) -> Session:
+    """One that fits a configuration with this fingerprint."""
+    fields = {"secret": bytes(32), "cipher_suite": SUITE.number, "server_name": "localhost", "alpn": None}
+    times = {"issued": now, "lifetime": 3600, "authenticated": now}
+    return Session(**fields | times | {"fingerprint": under} | changes)  # type: ignore[arg-type]
+
+
+def ticket_of(script: ScriptedClient) -> bytes:
+    """A ticket that the server under test would take."""
+    config = script.engine._config  # type: ignore[attr-defined]
+    now = config.clock()
+    sealed = config.tickets.seal(session(fingerprint(config), now).to_bytes(), now)
+    assert isinstance(sealed, bytes)
+    return sealed
+
+
+@attrs.frozen
+class OneSession:
+    """A store for clients that always has the same."""
+
+    certificates: tuple[x509.Certificate, ...]
+
+    def put(self, key: SessionKey, session: Session) -> None:
+        """It has one already."""
+
+    def take(self, key: SessionKey, now: float) -> Session:
+        return session(key.fingerprint, now, ticket=b"ticket", peer_certificates=self.certificates)
+
+
+def resuming(w: World, **options: object) -> ScriptedServer:
+    """Against a client that offers a session."""
+    return w.against_client(sessions=OneSession(w.server.certificates), **options)
+
+
+@provokes(Fault.PSK_BINDER_COUNT)
+def more_binders_than_keys(w: World):
+    script = w.against_server()
+    script.send(script.client_hello(extra=offer(b"ticket", bytes(32), bytes(32))))
+    return script
+
+
+@provokes(Fault.PSK_BINDER)
+def stolen_ticket(w: World):
+    script = w.against_server()
+    script.send(script.client_hello(extra=offer(ticket_of(script), bytes(32))))
+    return script
+
+
+@provokes(Fault.PSK_BINDER)
+def binder_of_the_wrong_length(w: World):
+    script = w.against_server()
+    script.send(script.client_hello(extra=offer(ticket_of(script), bytes(48))))
+    return script
+
+
+@provokes(Fault.PSK_SELECTED)
+def key_that_was_not_offered(w: World):
+    script = resuming(w)
+    script.start(extra=[(X.pre_shared_key, u16(1))])
+    return script
+
+
+@provokes(Fault.PSK_SELECTED)
+def key_with_another_hash(w: World):
+    script = resuming(w)
+    script.start(suite=CipherSuite.TLS_AES_256_GCM_SHA384, extra=[(X.pre_shared_key, u16(0))])
+    return script
+
+
+@provokes(Fault.PSK_SELECTED)
+def key_without_key_exchange(w: World):
+    script = resuming(w)
+    script.start(without=[X.key_share], extra=[(X.pre_shared_key, u16(0))])
+    return script
+
+
+@provokes(Fault.UNSOLICITED_EXTENSION)
+def key_where_none_was_offered(w: World):
+    script = w.against_client()
+    script.start(extra=[(X.pre_shared_key, u16(0))])
     return script
 
 

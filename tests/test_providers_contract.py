@@ -24,7 +24,9 @@ OPENSSL = {
     "key_shares",
     "key_update",
     "on_event.messages",
+    "sessions",
     "signature_schemes",
+    "tickets",
 }
 REFUSED = {
     "native": {"TLSv1.2"},
@@ -91,6 +93,9 @@ FIELDS = {
     "identities": ("identities",),
     "client_auth": "client_auth",
     "on_client_hello": "ClientHelloReceived",
+    "sessions": "sessions",
+    "tickets": "tickets",
+    "ticket_count": "tickets",
 }
 
 

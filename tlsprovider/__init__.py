@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.crypto.tickets import TicketKey, TicketKeyRing
     from tlsprovider.errors import (
         AlertReceived,
         CertificateFault,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
         VerifyPeer,
         WantAnswer,
     )
+    from tlsprovider.session import MemorySessions, Session
     from tlsprovider.trust import TrustStore
 
 __all__ = [
@@ -57,13 +59,17 @@ __all__ = [
     "HookError",
     "Identity",
     "IdentityDirectory",
+    "MemorySessions",
     "MisuseError",
     "PeerFault",
     "Question",
     "ServerConfig",
+    "Session",
     "SignHandshake",
     "Signer",
     "TLSError",
+    "TicketKey",
+    "TicketKeyRing",
     "TruncatedError",
     "TrustStore",
     "UnsupportedByProvider",
@@ -108,6 +114,8 @@ _HOMES = {
         "VerifyPeer",
         "WantAnswer",
     ),
+    "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }
 _HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}

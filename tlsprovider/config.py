@@ -15,18 +15,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
 
 from tlsprovider.crypto.groups import IMPLEMENTED_GROUPS
 from tlsprovider.crypto.signatures import HANDSHAKE_SCHEMES
 from tlsprovider.crypto.suites import SUITES
+from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.errors import ConfigError
 from tlsprovider.events import Event
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, RegistryEnum, SignatureScheme
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.session import MemorySessions, SessionStore
 from tlsprovider.trust import TrustStore
 
 __all__ = ["ClientConfig", "ServerConfig"]
@@ -48,7 +50,28 @@ DEFAULT_CIPHER_SUITES = (
 )
 DEFAULT_SIGNATURE_SCHEMES = HANDSHAKE_SCHEMES
 
+DEFAULT_TICKET_COUNT = 2
+# Clients keep no more for a name, and some take more in a row for an attack.
+MAX_TICKET_COUNT = 8
+
 Hook = Callable[[Any], Any]
+
+
+class Tickets(Protocol):
+    """What makes tickets: a :class:`~tlsprovider.crypto.tickets.TicketKeyRing`, or something of one's own.
+
+    ``state`` is a whole session. Whoever keeps it, under the ticket as its name, and answers :meth:`open` with it once,
+    has sessions that can't be resumed twice. The methods must not wait: they are called in the middle of a handshake.
+    """
+
+    def lifetime(self, now: float) -> int:
+        """For how many seconds a ticket of now is good; 0: none is to be made."""
+
+    def seal(self, state: bytes, now: float) -> bytes:
+        """A ticket for this state: at most 65535 bytes; better a few hundred."""
+
+    def open(self, ticket: bytes, now: float) -> bytes | None:
+        """The state of a ticket; None for one that is unknown."""
 
 
 def _members(kind: type[E], field: str, implemented: Iterable[E], values: object) -> tuple[E, ...]:
@@ -178,6 +201,35 @@ def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -
         raise ConfigError(f"{attribute.name}: expected a number of seconds, or None for no limit; got {value!r}")
 
 
+def _own_sessions() -> MemorySessions:
+    store = MemorySessions()
+    store.automatic = True
+    return store
+
+
+def _own_tickets() -> TicketKeyRing:
+    ring = TicketKeyRing()
+    ring.automatic = True
+    return ring
+
+
+def _has(*methods: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        missing = [method for method in methods if not callable(getattr(value, method, None))]
+        if value is not None and missing:
+            raise ConfigError(f"{attribute.name}: expected None, or something with {missing[0]}(); got {value!r}")
+
+    return check
+
+
+def _count(most: int) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
+            raise ConfigError(f"{attribute.name}: expected a number from 0 to {most}, got {value!r}")
+
+    return check
+
+
 def _hook() -> Any:
     return attrs.field(default=None, validator=_callable, repr=False)
 
@@ -237,6 +289,8 @@ class ClientConfig(_Common):
     identity: Identity | None = attrs.field(default=None, validator=_identity)
     """What to show when the server asks for a certificate."""
     _key_shares: tuple[NamedGroup, ...] | None = attrs.field(default=None, converter=_key_shares)
+    sessions: SessionStore | None = attrs.field(factory=_own_sessions, validator=_has("put", "take"), repr=False)
+    """Where sessions are kept, to be resumed; None: no session is asked for, kept or resumed."""
     insecure_skip_verify: bool = attrs.field(default=False, validator=_boolean)
     """Do not verify the server's certificate. With ``verify_peer``: the hook decides alone."""
 
@@ -271,6 +325,10 @@ class ServerConfig(_Common):
     """Whose client certificates are believed. Needed with ``client_auth``."""
     insecure_skip_verify: bool = attrs.field(default=False, validator=_boolean)
     """Take any client certificate. With ``verify_peer``: the hook decides alone."""
+    tickets: Tickets | None = attrs.field(factory=_own_tickets, validator=_has("lifetime", "seal", "open"), repr=False)
+    """The keys of session tickets, or whatever keeps sessions in their place; None: no tickets."""
+    ticket_count: int = attrs.field(default=DEFAULT_TICKET_COUNT, validator=_count(MAX_TICKET_COUNT))
+    """Tickets for a client after a full handshake; it gets them before our first application data."""
     on_client_hello: Hook | None = _hook()
     """Hook for the question :class:`~tlsprovider.questions.ClientHelloReceived`."""
 

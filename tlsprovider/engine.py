@@ -31,6 +31,8 @@ from tlsprovider.record import RecordReader, RecordWriter
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from tlsprovider.session import Session
+
 __all__ = ["NativeEngine"]
 
 # While a question is open, this much may wait; then the transport should be paused. A ClientHello and its early data
@@ -51,7 +53,6 @@ class InternalError(TLSError):
 class NativeEngine:
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
-    session_reused = False
     early_data = "not_sent"
 
     def __init__(
@@ -166,6 +167,30 @@ class NativeEngine:
     def local_certificates(self) -> tuple[Certificate, ...]:
         return self._established.local_certificates if self._established is not None else ()
 
+    @property
+    def session_reused(self) -> bool:
+        return self._established is not None and self._established.session is not None
+
+    @property
+    def session(self) -> Session | None:
+        """Client: the session that came last, else the one that was resumed. Server: the one that was resumed."""
+        return self._connected.session if self._connected is not None else None
+
+    # -- sessions of a client, before the handshake begins -----------------------------------------------------------
+
+    def set_session(self, session: Session) -> None:
+        """Offer this session, rather than one of the configuration's store. If it doesn't fit, it is left alone."""
+        self._before_client_hello("set_session()").session = session
+
+    def set_port(self, port: int) -> None:
+        """Sessions are kept apart by the port of the server, where it is known."""
+        self._before_client_hello("set_port()").port = port
+
+    def _before_client_hello(self, what: str) -> ClientHandshake:
+        if not isinstance(self._handshake, ClientHandshake) or self._coroutine is not None:
+            raise MisuseError(f"{what} is for clients whose handshake has not begun")
+        return self._handshake
+
     # -- the handshake ---------------------------------------------------------------------------------------------
 
     def do_handshake(self) -> None:
@@ -274,10 +299,14 @@ class NativeEngine:
         """See :meth:`IEngine.process_incoming`."""
         if self._failure is not None:
             return
-        if self._connected is None:
+        connected = self._connected
+        if connected is None:
             self._reader.feed(data)
             return
-        self._guard(self._connected.process, data)
+        try:
+            connected.process(data)
+        except TLSError as failure:
+            self._fail(failure)
 
     def process_eof(self) -> None:
         """See :meth:`IEngine.process_eof`."""
@@ -287,7 +316,7 @@ class NativeEngine:
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
-        return self._writer.drain() if self._writer.pending else b""
+        return self._writer.drain()
 
     def read(self, max_bytes: int | None = None) -> bytes:
         """See :meth:`IEngine.read`."""
@@ -315,12 +344,13 @@ class NativeEngine:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """See :meth:`IEngine.write`."""
-        self._raise_failure()
-        if self._connected is None:
+        connected = self._connected
+        if self._failure is not None or connected is None:
+            self._raise_failure()
             raise MisuseError("the handshake is not complete: call do_handshake() first")
         if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1):
             data = data.cast("B")
-        return self._connected.write(data)
+        return connected.write(data)
 
     def shutdown(self) -> None:
         """See :meth:`IEngine.shutdown`. In the middle of a handshake it is given up: user_canceled, close_notify."""

@@ -67,6 +67,13 @@ class Fault(Enum):
     MISPLACED_EXTENSION = (Alert.illegal_parameter, "4.3", "an extension appears in a message that may not carry it")
     UNSOLICITED_EXTENSION = (Alert.unsupported_extension, "4.3", "an answer to an extension that was not sent")
     PSK_NOT_LAST = (Alert.illegal_parameter, "4.3.11", "pre_shared_key is not the last extension")
+    PSK_BINDER_COUNT = (Alert.illegal_parameter, "4.3.11", "pre_shared_key has another number of binders than of keys")
+    PSK_BINDER = (
+        Alert.decrypt_error,
+        "4.3.11.2",
+        "a binder is not valid: the client does not hold that pre-shared key",
+    )
+    PSK_SELECTED = (Alert.illegal_parameter, "4.3.11", "the server selected a pre-shared key that does not fit")
     PSK_WITHOUT_MODES = (Alert.missing_extension, "4.3.9", "pre_shared_key without psk_key_exchange_modes")
     MISSING_EXTENSION = (Alert.missing_extension, "9.2", "an extension that must be there is missing")
     # -- versions -------------------------------------------------------------------------------------------------

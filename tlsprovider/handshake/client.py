@@ -8,8 +8,8 @@
                                                              ServerHello
                                                    {EncryptedExtensions}
                                                     {CertificateRequest}      sometimes
-                                                           {Certificate}
-                                                     {CertificateVerify}
+                                                           {Certificate}      unless resumed
+                                                     {CertificateVerify}      unless resumed
                                    <--------                  {Finished}
     {Certificate}                                                             if asked
     {CertificateVerify}                                                       if there was one
@@ -29,13 +29,15 @@ from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
-from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.errors import CertificateFault, Fault, PeerFault
 from tlsprovider.handshake import negotiate
+from tlsprovider.handshake.psk import Psk, fingerprint, of_session, psk_extension, with_binders
 from tlsprovider.handshake.steps import (
     ApplicationSecrets,
     Established,
     PeerChain,
     Steps,
+    VerifiedPeer,
     certificate_message,
     per_config,
 )
@@ -43,6 +45,7 @@ from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, Protoc
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
 from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter
+from tlsprovider.session import SessionKey
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import vector16
 from tlsprovider.wire.messages import (
@@ -58,6 +61,7 @@ if TYPE_CHECKING:
 
     from tlsprovider.config import ClientConfig
     from tlsprovider.identity import Identity
+    from tlsprovider.session import Session
 
 __all__ = ["ClientHandshake"]
 
@@ -68,6 +72,7 @@ class Offer:
 
     session_id: bytes
     keys: dict[NamedGroup, KeyExchange]
+    psks: tuple[Psk, ...]
     extensions: frozenset[int]
 
 
@@ -85,6 +90,8 @@ def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
     ]
     if config.alpn:
         extensions.append((X.application_layer_protocol_negotiation, ext.encode_alpn(config.alpn)))
+    if config.sessions is not None:
+        extensions.append((X.psk_key_exchange_modes, ext.encode_psk_modes([ext.PSK_DHE_KE])))
     if config.verify_peer is not None:
         # Stapled answers are asked for when there is somebody to look at them.
         extensions.append((X.status_request, ext.STATUS_REQUEST))
@@ -115,21 +122,25 @@ class ClientHandshake(Steps):
         self.server_name = server_name
         self._sni = sni
         self._compatibility_sent = False
+        # Where sessions for this connection are kept; the port is for whoever knows it to say.
+        self.port: int | None = None
+        self.session: Session | None = None
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
-        offer = self._send_client_hello()
+        offer = self._send_client_hello(self._choose_session())
         hello, suite = await self._read_server_hello(offer, None)
         if hello.is_retry_request:
             offer, retry = self._retry(offer, hello, suite), hello
             hello, suite = await self._read_server_hello(offer, retry)
-        group, handshake = self._derive_handshake_secret(offer, hello, suite)
+        psk = negotiate.check_psk(hello, suite, offer.psks)
+        group, handshake = self._derive_handshake_secret(offer, hello, suite, psk)
         ours, theirs = self.change_to_handshake_keys(handshake)
         alpn = await self._read_encrypted_extensions(offer)
-        request, chain = await self._read_certificate_or_request(offer)
-        peer = await self.read_certificate_verify(chain)
+        request, peer = await self._authenticate_server(offer, psk)
         await self.read_finished(peer, theirs)
 
-        secrets = self.derive_application_secrets(handshake.main())
+        main = handshake.main()
+        secrets = self.derive_application_secrets(main)
         del handshake
         self.reader.change_keys(secrets.read)
 
@@ -137,6 +148,9 @@ class ClientHandshake(Steps):
         identity = await self._send_certificate(request)
         self.send_finished(ours)
         self.change_write_keys(secrets.write)
+        session_key = self._session_key(request)
+        if session_key is not None:
+            secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
             suite=suite,
             group=group,
@@ -144,36 +158,89 @@ class ClientHandshake(Steps):
             server_name=self.server_name,
             peer=peer,
             local_certificates=identity.certificates if identity is not None else (),
+            session=psk.session if psk is not None else None,
+            session_key=session_key,
         )
         return established, secrets
 
+    # -- sessions, section 2.2 -------------------------------------------------------------------------------------
+
+    def _session_key(self, request: CertificateRequest | None = None) -> SessionKey | None:
+        """Where sessions of this connection belong; None: they are not kept.
+
+        A hook that chose our certificate wants to be asked again, and without a name nobody knows whose session it is.
+        """
+        config = self.config
+        if config.sessions is None or self.server_name is None:
+            return None
+        if request is not None and config.choose_identity is not None:
+            return None
+        return SessionKey(self.server_name.lower(), self.port, fingerprint(config))
+
+    def _choose_session(self) -> tuple[Psk, ...]:
+        """A session to resume, if there is one whose server would be believed now as well."""
+        key = self._session_key()
+        if key is None:
+            return ()
+        now = self.config.clock()
+        session = self.session or self.config.sessions.take(key, now)  # type: ignore[union-attr]
+        if session is None or not self._may_resume(session, key, now):
+            return ()
+        try:
+            verified = self.verify_chain(session.peer_certificates)
+        except CertificateFault:
+            # Expired by now, perhaps. The full handshake is to say what is wrong with the certificates of today.
+            return ()
+        return (of_session(session, session.ticket, verified),)
+
+    def _may_resume(self, session: Session, key: SessionKey, now: float) -> bool:
+        suites = [suite for suite in self.config.cipher_suites if SUITES[suite].hash_name == session.hash_name]
+        return (
+            bool(suites and session.peer_certificates)
+            and session.server_name == key.host
+            and session.fingerprint == key.fingerprint
+            and now < session.expires
+        )
+
     # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
 
-    def _send_client_hello(self) -> Offer:
+    def _send_client_hello(self, psks: tuple[Psk, ...]) -> Offer:
         config = self.config
         keys = generate_shares(config.key_shares, config.key_entropy)
         # A session id makes middleboxes believe in a resumption of TLS 1.2 (appendix E.4).
         self.client_random = config.entropy(32)
-        return self._send_hello(config.entropy(32), keys)
+        return self._send_hello(config.entropy(32), keys, psks)
 
     def _send_hello(
-        self, session_id: bytes, keys: dict[NamedGroup, KeyExchange], retry: bool = False, cookie: bytes | None = None
+        self,
+        session_id: bytes,
+        keys: dict[NamedGroup, KeyExchange],
+        psks: tuple[Psk, ...],
+        retry: bool = False,
+        cookie: bytes | None = None,
     ) -> Offer:
         numbers, fixed = _fixed_extensions(self.config)
-        own = [(X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()]))]
+        own: list[tuple[int, bytes]] = [
+            (X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()]))
+        ]
         if self._sni is not None:
             own.insert(0, (X.server_name, ext.encode_server_name(self._sni)))
         if cookie is not None:
             own.append((X.cookie, ext.encode_cookie(cookie)))
+        if psks:
+            # Section 4.3.11: it has to be the last.
+            own.append(psk_extension(psks, self.config.clock()))
         block = vector16(fixed + _encode(own))
         message = ClientHello.encode(self.client_random, session_id, self.config.cipher_suites, block)
+        if psks:
+            message = with_binders(message, psks, self.transcript)
         self.enter("send_client_hello")
         self.transcript.add(message)
         # The first record of a connection says TLS 1.0 for the sake of old servers (section 5.1).
         self.writer.write(HANDSHAKE, message, version=0x0303 if retry else 0x0301)
         self.tell("message_sent", "client_hello", message)
         self.reader.allow_change_cipher_spec = True
-        return Offer(session_id, keys, numbers | {number for number, _ in own})
+        return Offer(session_id, keys, psks, numbers | {number for number, _ in own})
 
     # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
 
@@ -208,7 +275,9 @@ class ClientHandshake(Steps):
             keys = {group: generate(group, self.config.key_entropy)}
         self._send_compatibility_mark()
         echoed = ext.decode_cookie(cookie) if cookie is not None else None
-        return self._send_hello(offer.session_id, keys, retry=True, cookie=echoed)
+        # Section 4.2.4: a key whose hash is not that of the suite is of no use any more.
+        psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
+        return self._send_hello(offer.session_id, keys, psks, retry=True, cookie=echoed)
 
     def _explain_alert(self, alert: AlertDescription) -> str:
         """A server that only knows TLS 1.2 finds nothing that it knows in our hello, and says so in one of two ways."""
@@ -224,7 +293,7 @@ class ClientHandshake(Steps):
     # -- keys, section 7 -------------------------------------------------------------------------------------------
 
     def _derive_handshake_secret(
-        self, offer: Offer, hello: ServerHello, suite: Suite
+        self, offer: Offer, hello: ServerHello, suite: Suite, psk: Psk | None
     ) -> tuple[NamedGroup, HandshakeSecret]:
         content = hello.extensions.get(X.key_share)
         if content is None:
@@ -234,7 +303,8 @@ class ClientHandshake(Steps):
         key = offer.keys.get(group)
         if key is None:
             raise PeerFault(Fault.KEY_SHARE_GROUP, str(group))
-        return group, EarlySecret(suite).handshake(key.finish(share))
+        early = EarlySecret(suite) if psk is None else psk.early_secret(suite)
+        return group, early.handshake(key.finish(share))
 
     # -- the server's protected flight, sections 4.4 and 4.5 -------------------------------------------------------
 
@@ -250,6 +320,16 @@ class ClientHandshake(Steps):
             ext.decode_u16s(groups, X.supported_groups)
         alpn = extensions.get(X.application_layer_protocol_negotiation)
         return negotiate.check_alpn(alpn, self.config.alpn)
+
+    async def _authenticate_server(
+        self, offer: Offer, psk: Psk | None
+    ) -> tuple[CertificateRequest | None, VerifiedPeer]:
+        """By its certificate; or, with a key that both hold, by its next message, Finished (section 2.2)."""
+        if psk is not None:
+            assert psk.session is not None
+            return None, await self.verify_resumed(psk.session, psk.verified)
+        request, chain = await self._read_certificate_or_request(offer)
+        return request, await self.read_certificate_verify(chain)
 
     async def _read_certificate_or_request(self, offer: Offer) -> tuple[CertificateRequest | None, PeerChain]:
         """Section 4.4.2: a request may stand before the server's own certificate."""

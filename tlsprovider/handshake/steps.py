@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.session import Session, SessionKey
+    from tlsprovider.wire.extensions import Extensions
 
 __all__ = ["WANT_READ", "ApplicationSecrets", "Established", "Steps", "VerifiedPeer", "per_config"]
 
@@ -120,11 +122,12 @@ def certificate_message(identity: Identity) -> bytes:
 class VerifiedPeer:
     """Proof that the peer was checked, or a reason why not. Nothing is finished without one.
 
-    Made by :meth:`Steps.read_certificate_verify` after the signature and the chain have been found good, and by
+    Made by :meth:`Steps.read_certificate_verify` after the signature and the chain have been found good; by
+    :meth:`Steps.verify_resumed` for a chain that was, in the connection that a session comes from; and by
     :meth:`unchecked`, which says why there was nothing to check. Search for that word when reviewing.
     """
 
-    __slots__ = ("certificates", "scheme", "unchecked_because", "verified_chain")
+    __slots__ = ("certificates", "scheme", "stapled", "unchecked_because", "verified_chain")
     _KEY: ClassVar = object()
 
     def __init__(
@@ -134,6 +137,7 @@ class VerifiedPeer:
         verified_chain: tuple[x509.Certificate, ...],
         scheme: SignatureScheme | None,
         unchecked_because: str,
+        stapled: Extensions,
     ) -> None:
         if key is not VerifiedPeer._KEY:
             raise TypeError("a VerifiedPeer comes out of a check, or of VerifiedPeer.unchecked(reason)")
@@ -141,11 +145,12 @@ class VerifiedPeer:
         self.verified_chain = verified_chain
         self.scheme = scheme
         self.unchecked_because = unchecked_because
+        self.stapled = stapled
 
     @classmethod
     def unchecked(cls, reason: str) -> VerifiedPeer:
         """No certificate was there to check, for this reason."""
-        return cls(cls._KEY, (), (), None, reason)
+        return cls(cls._KEY, (), (), None, reason, {})
 
 
 @attrs.frozen(repr=False)
@@ -158,15 +163,21 @@ class Established:
     server_name: str | None
     peer: VerifiedPeer
     local_certificates: tuple[x509.Certificate, ...]
+    session: Session | None
+    """The session that was resumed."""
+    session_key: SessionKey | None
+    """Client: where sessions of this connection belong; None: they are not kept."""
 
 
-@attrs.frozen(repr=False)
+@attrs.define(repr=False)
 class ApplicationSecrets:
     """What protects the connection from here on, and what exporters are derived from (section 7.5)."""
 
     read: TrafficSecret
     write: TrafficSecret
     exporter: bytes
+    resumption: bytes = b""
+    """What tickets are derived from (section 7.1); empty where there will be none."""
 
 
 @attrs.frozen
@@ -217,9 +228,7 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        keylog = self.config.keylog
-        if keylog is not None:
-            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
@@ -229,7 +238,8 @@ class Steps:
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
         self.enter(READ_STATES[expected[0]])
-        self.flush()
+        if self._flight:
+            self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
             record = self.reader.read()
@@ -302,8 +312,9 @@ class Steps:
         """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``."""
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         self.change_write_keys(ours)
         self.reader.change_keys(theirs)
@@ -314,11 +325,16 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
+
+    def derive_resumption_secret(self, main: MainSecret) -> bytes:
+        """The client's Finished is in the transcript."""
+        return main.resumption(self.transcript.digest())
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -369,38 +385,58 @@ class Steps:
         content = self._signed_content(not self.is_server)
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
+        stapled = chain.entries[0].extensions
         try:
-            verified = await self._verify_chain(chain)
+            verified = self.verify_chain(chain.certificates)
+            await self._ask_about_peer(chain.certificates, verified, stapled)
         except CertificateFault as fault:
             fault.certificates = chain.certificates
             raise
-        return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "")
+        return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
+
+    async def verify_resumed(self, session: Session, verified: tuple[x509.Certificate, ...]) -> VerifiedPeer:
+        """Section 2.2: the peer holds the secret of a session, so it is who it was then.
+
+        ``verified`` comes from :meth:`verify_chain`, now; the user's own check is asked again.
+        """
+        certificates = session.peer_certificates
+        if not certificates:
+            return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
+        await self._ask_about_peer(certificates, verified, session.stapled)
+        return VerifiedPeer(VerifiedPeer._KEY, certificates, verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
         return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
 
-    async def _verify_chain(self, chain: PeerChain) -> tuple[x509.Certificate, ...]:
-        """The built-in check against the trust store, then the user's own."""
-        config = self.config
-        verified: tuple[x509.Certificate, ...] = ()
-        if not may_sign(chain.certificates[0]):
+    def verify_chain(self, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        """The built-in check against the trust store. It gives the chain as verified; empty if nothing is verified."""
+        if not may_sign(certificates[0]):
             # Section 4.5.1.2. It says what the key is for, not whose it is, so nothing skips it.
-            whose = describe(chain.certificates[0].subject)
+            whose = describe(certificates[0].subject)
             raise CertificateFault(
                 f"the certificate of {whose} is not for TLS 1.3: its keyUsage does not allow digitalSignature",
                 Fault.CERTIFICATE_PURPOSE,
             )
-        if not config.insecure_skip_verify:
-            verified = self._verify_with(config.trust, chain.certificates)
+        if self.config.insecure_skip_verify:
+            return ()
+        return self._verify_with(self.config.trust, certificates)
+
+    async def _ask_about_peer(
+        self,
+        certificates: tuple[x509.Certificate, ...],
+        verified: tuple[x509.Certificate, ...],
+        stapled: Extensions,
+    ) -> None:
+        """The user's own check; it returns if there is no objection."""
+        config = self.config
         if config.verify_peer is None:
-            return verified
-        stapled = chain.entries[0].extensions
+            return
         ocsp, scts = stapled.get(X.status_request), stapled.get(X.signed_certificate_timestamp)
         answer = await self.ask(
             "verify_peer",
             config.verify_peer,
             VerifyPeer(
-                peer_certificates=chain.certificates,
+                peer_certificates=certificates,
                 verified_chain=verified,
                 server_name=None if self.is_server else self.server_name,
                 ocsp_response=ext.decode_ocsp_response(ocsp) if ocsp is not None else None,
@@ -413,7 +449,6 @@ class Steps:
             raise CertificateFault("verify_peer refused the certificate")
         if answer is not True:
             raise HookError(f"verify_peer must answer True, False or a CertificateFault; it answered {answer!r}")
-        return verified
 
     def _verify_with(self, trust: Any, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
         raise TypeError("a handshake is a client's or a server's")

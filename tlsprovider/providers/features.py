@@ -20,6 +20,7 @@ from tlsprovider.config import (
     DEFAULT_GROUPS,
     DEFAULT_KEY_SHARES,
     DEFAULT_SIGNATURE_SCHEMES,
+    DEFAULT_TICKET_COUNT,
     ClientConfig,
     ServerConfig,
 )
@@ -60,6 +61,8 @@ FEATURES: Final = {
     "on_event.messages": "events: each step and each handshake message",
     "exporter": "exported keying material",
     "tls-exporter": "the channel binding of RFC 9266",
+    "sessions": "a client's store of sessions, which are resumed",
+    "tickets": "session tickets of a server, by keys of the application's or in another number",
     "key_update": "a change of keys when the application asks for it",
     "half_close": "reading goes on after `shutdown()`",
     "group": "the engine tells which group was negotiated",
@@ -103,6 +106,8 @@ def _asked_of_client(config: ClientConfig) -> Iterator[tuple[str, str]]:
         yield "ChooseIdentity.client", "the hook choose_identity of a client"
     if config.identity is not None:
         yield from asked_of_identity(config.identity)
+    if config.sessions is not None and not getattr(config.sessions, "automatic", False):
+        yield "sessions", "sessions=..."
 
 
 def _asked_of_server(config: ServerConfig) -> Iterator[tuple[str, str]]:
@@ -117,6 +122,10 @@ def _asked_of_server(config: ServerConfig) -> Iterator[tuple[str, str]]:
             yield "client_auth.pinned", "trust=TrustStore.pinned(...) of a server"
         if config.clock is not time.time:
             yield "client_auth.clock", "client_auth with a clock of its own"
+    if config.tickets is not None and not getattr(config.tickets, "automatic", False):
+        yield "tickets", "tickets=..."
+    if config.ticket_count != DEFAULT_TICKET_COUNT:
+        yield "tickets", f"ticket_count={config.ticket_count}"
     for identity in config.identities:
         yield from asked_of_identity(identity)
 
