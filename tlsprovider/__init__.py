@@ -32,10 +32,13 @@ if TYPE_CHECKING:
     from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
         LATER,
+        AcceptEarlyData,
         ChooseIdentity,
         ClientHelloReceived,
+        FindSession,
         Question,
         SignHandshake,
         VerifyPeer,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "AlertReceived",
     "CertificateFault",
     "ChooseIdentity",
@@ -54,7 +58,9 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Event",
+    "ExternalPsk",
     "Fault",
+    "FindSession",
     "HelloRefused",
     "HookError",
     "Identity",
@@ -107,14 +113,17 @@ _HOMES = {
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",
+        "AcceptEarlyData",
         "ChooseIdentity",
         "ClientHelloReceived",
+        "FindSession",
         "Question",
         "SignHandshake",
         "VerifyPeer",
         "WantAnswer",
     ),
     "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "psk": ("ExternalPsk",),
     "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }
