@@ -93,8 +93,16 @@ def twisted_suite(session: nox.Session) -> None:
         session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(name="trio-suite")
+def trio_suite(session: nox.Session) -> None:
+    """trio's own tests of TLS, over our SSLContext and with our stream in place of its own; see docs/trio_suite.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "trio_suite", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
 @nox.session
 def consumers(session: nox.Session) -> None:
-    """Programs that are built on Twisted and too heavy for the test suite: Scrapy."""
-    session.install("-e", ".[test]", "scrapy>=2.13")
+    """Programs that bring their own use of TLS, unchanged, with ours in it; and Scrapy, which is built on Twisted."""
+    session.install("-e", ".[test,consumers]", "scrapy>=2.13")
+    session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)
     session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)
