@@ -32,10 +32,13 @@ from tlsprovider.crypto.authority import Authority
 from tlsprovider.errors import ConfigError, Fault, HookError, PeerFault
 from tlsprovider.iana import AlertDescription
 from tlsprovider.identity import Identity
+from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
+from tlsprovider.session import MemorySessions
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import ContextFactory
 from tlsprovider.twisted.pyopenssl import Connection, ConnectionFailed
+from tlsprovider.twisted.refused import RefusedEngine
 
 pytestmark = pytest.mark.usefixtures("logged")
 
@@ -110,6 +113,21 @@ class TestConnecting:
         assert verifyObject(IOpenSSLContextFactory, creator)
         assert verifyObject(IOpenSSLClientConnectionCreator, creator)
         assert verifyObject(IOpenSSLServerConnectionCreator, creator)
+
+    def test_sessions_are_resumed(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        config = attrs.evolve(client_config, sessions=MemorySessions())
+        creators = ContextFactory(config, "localhost"), ContextFactory(server_config)
+        reused = []
+        for _ in range(2):
+            pair = join_stock(*creators)
+            reused.append(pair.client_tls.getHandle().session_reused)
+            assert pair.client_tls.getPeerCertificate() is not None
+            pair.server_tls.write(b"with this go the tickets")
+            pair.flush()
+            pair.client_tls.loseConnection()
+            pair.flush()
+            assert_over(pair)
+        assert reused == [False, True]
 
     @pytest.mark.parametrize("provider", ["native", "openssl", "stdlib"])
     def test_each_provider(self, client_config: ClientConfig, server_config: ServerConfig, provider: str) -> None:
@@ -294,6 +312,10 @@ class TestCreatorsNeverRaise:
         assert isinstance(reason, ConnectionFailed) and isinstance(reason.failure, ConfigError)
         assert ("a client needs a ClientConfig" if is_client else "a server needs a ServerConfig") in str(reason)
         assert "needs a" in logged.pop()
+
+    @pytest.mark.parametrize("is_server", [True, False])
+    def test_it_is_an_engine(self, is_server: bool) -> None:
+        assert verifyObject(IEngine, RefusedEngine(ConfigError("no"), is_server))
 
     def test_what_is_left_of_it(self, client_config: ClientConfig, logged: list[str]) -> None:
         connection = ContextFactory(client_config, "localhost").serverConnectionForTLS(None)

@@ -12,7 +12,8 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator
+from collections.abc import Awaitable, Callable, Container, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -115,6 +116,16 @@ def tell_alert(config: ClientConfig | ServerConfig, alert: AlertDescription) -> 
 def certificate_message(identity: Identity) -> bytes:
     """Section 4.5.1: the same for every handshake that shows this identity."""
     return Certificate.encode(b"", identity.chain_der)
+
+
+@contextmanager
+def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
+    """A fault found here is about these."""
+    try:
+        yield
+    except CertificateFault as fault:
+        fault.certificates = certificates
+        raise
 
 
 class Steps:
@@ -328,12 +339,9 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        try:
+        with _shown(chain.certificates):
             verified = self.verify_chain(chain.certificates)
             await self._ask_about_peer(chain.certificates, verified, stapled)
-        except CertificateFault as fault:
-            fault.certificates = chain.certificates
-            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:
@@ -347,7 +355,8 @@ class Steps:
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        with _shown(certificates):
+            await self._ask_about_peer(certificates, psk.verified, session.stapled)
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
