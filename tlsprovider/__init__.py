@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.crypto.tickets import TicketKey, TicketKeyRing
     from tlsprovider.errors import (
         AlertReceived,
         CertificateFault,
         ClosedByPeer,
         ConfigError,
         Fault,
+        HelloRefused,
         HookError,
         MisuseError,
         PeerFault,
@@ -27,22 +29,27 @@ if TYPE_CHECKING:
         WantRead,
     )
     from tlsprovider.events import Event
-    from tlsprovider.identity import Identity
+    from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
         LATER,
+        AcceptEarlyData,
         ChooseIdentity,
         ClientHelloReceived,
+        FindSession,
         Question,
         SignHandshake,
         VerifyPeer,
         WantAnswer,
     )
+    from tlsprovider.session import MemorySessions, Session
     from tlsprovider.trust import TrustStore
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "AlertReceived",
     "CertificateFault",
     "ChooseIdentity",
@@ -51,16 +58,24 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Event",
+    "ExternalPsk",
     "Fault",
+    "FindSession",
+    "HelloRefused",
     "HookError",
     "Identity",
     "IdentityDirectory",
+    "MemorySessions",
     "MisuseError",
     "PeerFault",
     "Question",
     "ServerConfig",
+    "Session",
     "SignHandshake",
+    "Signer",
     "TLSError",
+    "TicketKey",
+    "TicketKeyRing",
     "TruncatedError",
     "TrustStore",
     "UnsupportedByProvider",
@@ -82,6 +97,7 @@ _HOMES = {
         "ClosedByPeer",
         "ConfigError",
         "Fault",
+        "HelloRefused",
         "HookError",
         "MisuseError",
         "PeerFault",
@@ -92,18 +108,23 @@ _HOMES = {
         "WantRead",
     ),
     "events": ("Event",),
-    "identity": ("Identity",),
+    "identity": ("Identity", "Signer"),
     "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",
+        "AcceptEarlyData",
         "ChooseIdentity",
         "ClientHelloReceived",
+        "FindSession",
         "Question",
         "SignHandshake",
         "VerifyPeer",
         "WantAnswer",
     ),
+    "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "psk": ("ExternalPsk",),
+    "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }
 _HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}

@@ -23,6 +23,7 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Fault",
+    "HelloRefused",
     "HookError",
     "MisuseError",
     "PeerFault",
@@ -51,7 +52,7 @@ class Fault(Enum):
     CHANGE_CIPHER_SPEC = (Alert.unexpected_message, "5", "a change_cipher_spec record that is not the allowed one")
     KEY_CHANGE_SPLIT = (Alert.unexpected_message, "5.1", "a handshake message runs across a change of keys")
     INTERLEAVED = (Alert.unexpected_message, "5.1", "another record type in the middle of a handshake message")
-    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is skipped by who rejects it")
+    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is accepted, or passed over")
     UNEXPECTED_APPLICATION_DATA = (
         Alert.unexpected_message,
         "5",
@@ -66,6 +67,19 @@ class Fault(Enum):
     MISPLACED_EXTENSION = (Alert.illegal_parameter, "4.3", "an extension appears in a message that may not carry it")
     UNSOLICITED_EXTENSION = (Alert.unsupported_extension, "4.3", "an answer to an extension that was not sent")
     PSK_NOT_LAST = (Alert.illegal_parameter, "4.3.11", "pre_shared_key is not the last extension")
+    PSK_BINDER_COUNT = (Alert.illegal_parameter, "4.3.11", "pre_shared_key has another number of binders than of keys")
+    PSK_BINDER = (
+        Alert.decrypt_error,
+        "4.3.11.2",
+        "a binder is not valid: the client does not hold that pre-shared key",
+    )
+    UNKNOWN_PSK = (Alert.unknown_psk_identity, "6.2", "the client offers no pre-shared key that is known here")
+    PSK_SELECTED = (Alert.illegal_parameter, "4.3.11", "the server selected a pre-shared key that does not fit")
+    EARLY_DATA_MISMATCH = (
+        Alert.illegal_parameter,
+        "4.3.10",
+        "the server accepts early data meant for something else",
+    )
     PSK_WITHOUT_MODES = (Alert.missing_extension, "4.3.9", "pre_shared_key without psk_key_exchange_modes")
     MISSING_EXTENSION = (Alert.missing_extension, "9.2", "an extension that must be there is missing")
     # -- versions -------------------------------------------------------------------------------------------------
@@ -197,6 +211,26 @@ class CertificateFault(PeerFault):
 
     def __str__(self) -> str:
         return f"{self.detail} [{self.fault.alert.name}]"
+
+
+class HelloRefused(PeerFault):
+    """What an ``on_client_hello`` hook raises to refuse a client: ``HelloRefused("not from there", "access_denied")``.
+
+    :param alert: what the client is told: an alert, or its name. Raises ValueError for one that is no refusal.
+    """
+
+    def __init__(self, detail: str = "", alert: Alert | str = Alert.handshake_failure) -> None:
+        super().__init__(Fault.HELLO_REFUSED, detail)
+        try:
+            self.alert: Alert = Alert[alert] if isinstance(alert, str) else Alert(alert)
+        except KeyError:
+            raise ValueError(f"alert: {alert!r} is no alert; see AlertDescription in tlsprovider.iana") from None
+        if self.alert in (Alert.close_notify, Alert.user_canceled):
+            raise ValueError(f"alert: {self.alert.name} says goodbye, and refuses nobody; handshake_failure does")
+        self.args = (detail, self.alert)
+
+    def __str__(self) -> str:
+        return f"{self.detail or self.fault.sentence} [{self.alert.name}]"
 
 
 class AlertReceived(TLSError):

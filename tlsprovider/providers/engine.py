@@ -86,6 +86,15 @@ class LibraryEngine:
         return self._gate.question if self._gate is not None else None
 
     @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._gate.peer_address if self._gate is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._gate is not None:
+            self._gate.peer_address = address
+
+    @property
     def wants_input(self) -> bool:
         if self._failure is not None:
             return False
@@ -142,6 +151,15 @@ class LibraryEngine:
     @property
     def session_reused(self) -> bool:
         return self._passed.library.session_reused if self._passed is not None else False
+
+    @property
+    def finished(self) -> bytes | None:
+        """The content of the Finished that this side has sent, where the library tells; so the peer's."""
+        return getattr(self._passed.library, "finished", None) if self._passed is not None else None
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return getattr(self._passed.library, "peer_finished", None) if self._passed is not None else None
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 

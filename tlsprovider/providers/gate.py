@@ -356,7 +356,7 @@ class ServerGate(Gate):
         offer = Offer.read(await self.read(HandshakeType.client_hello))
         self.client_random, self.server_name = offer.random, offer.server_name
         if self.config.on_client_hello is not None:
-            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question())
+            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question(self.peer_address))
             if not isinstance(answer, type(self.config)):
                 raise HookError(f"on_client_hello must answer the ServerConfig to go on with; it answered {answer!r}")
             self.config = answer

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
+from OpenSSL.crypto import X509, X509StoreFlags
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import matches_name, parse_server_name, sni_name
 from tlsprovider.errors import UnsupportedByProvider
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.providers.contexts import make_context, verify_mode
 from tlsprovider.providers.openssl import provider
 from tlsprovider.providers.shared import check_name
@@ -54,6 +55,8 @@ def _not_for_contexts(config: ClientConfig | ServerConfig) -> Iterator[str]:
             yield f"the hook {field}"
     if config.clock is not time.time:
         yield "a clock of one's own"
+    if isinstance(config, ServerConfig) and isinstance(config.identities, IdentityDirectory):
+        yield "a directory of identities, which changes,"
     if config.trust is not None and not config.trust.needs_name:
         yield "pinned keys"
 
@@ -96,6 +99,8 @@ def _choose_by_name(identities: Sequence[Identity], contexts: Sequence[SSL.Conte
 def _trust(context: SSL.Context, trust: TrustStore) -> None:
     store = context.get_cert_store()
     assert store is not None, "every context has one"
+    # As we have it: what is in the trust store is believed as it is, also where it is no root.
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
     for certificate in trust.certificates:
         store.add_cert(X509.from_cryptography(certificate))
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import trio
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.interfaces import ITLSProvider
+from tlsprovider.providers.shared import tell_port
+from tlsprovider.trio.answers import address_of
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
 
@@ -38,16 +42,16 @@ async def open_tls_stream(
 ) -> TCPTLSStream:
     """Connect to ``host`` over TCP and make a TLS stream of it; the handshake is made on first use.
 
-    :param config: None means ``ClientConfig()``, which trusts what the system trusts.
+    :param config: None means one ``ClientConfig()`` for all such calls, which trusts what the system trusts.
     :param server_hostname: the name that the certificate must be for, if it is not ``host``.
 
     Raises OSError when no connection can be made, :exc:`~tlsprovider.errors.ConfigError` for a config of no use.
     See :class:`~tlsprovider.trio.TLSStream` and :func:`trio.open_tcp_stream` for the rest.
     """
-    config = ClientConfig() if config is None else config
+    config = _default_config() if config is None else config
     transport_stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=happy_eyeballs_delay)
     try:
-        return TLSStream(
+        stream = TLSStream(
             transport_stream,
             config,
             host if server_hostname is None else server_hostname,
@@ -57,6 +61,14 @@ async def open_tls_stream(
     except BaseException:
         await trio.aclose_forcefully(transport_stream)
         raise
+    tell_port(stream.engine, port)
+    return stream
+
+
+@lru_cache(maxsize=1)
+def _default_config() -> ClientConfig:
+    """One for all who give none, so that their sessions resume."""
+    return ClientConfig()
 
 
 async def open_tls_listeners(
@@ -99,8 +111,9 @@ async def serve_tls(
 
     ``handler`` gets a stream whose handshake is complete. A peer that fails in it, or does not finish it in
     ``handshake_timeout`` seconds (None: no limit), is one log record at level INFO and a call of
-    ``on_handshake_error(stream, exception)``, and nothing else. The exception is a :exc:`trio.BrokenResourceError`
-    whose ``__cause__`` is the :exc:`~tlsprovider.TLSError`, or a :exc:`trio.TooSlowError`. An exception out of
+    ``on_handshake_error(stream, exception)``, which may be ``async def``, and nothing else. The exception is a
+    :exc:`trio.BrokenResourceError` whose ``__cause__`` is the :exc:`~tlsprovider.TLSError`, or a
+    :exc:`trio.TooSlowError`. An exception out of
     ``handler`` is the application's own and, as with :func:`trio.serve_tcp`, ends the server.
 
     ``nursery.start(serve_tls, ...)`` gives the listeners once they listen; :func:`trio.serve_listeners` has the rest.
@@ -132,7 +145,9 @@ async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: Hand
         return True
     if failed is not None:
         try:
-            failed(stream, problem)
+            outcome = failed(stream, problem)
+            if inspect.isawaitable(outcome):
+                await outcome
         except Exception:
             # The hook is the application's, but the occasion is any stranger's: it must not end the server.
             log.exception("on_handshake_error failed")
@@ -140,8 +155,5 @@ async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: Hand
 
 
 def _peer_of(stream: TCPTLSStream) -> str:
-    try:
-        address = stream.transport_stream.socket.getpeername()
-    except OSError:
-        return "a peer that has left"
-    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"
+    address = address_of(stream)
+    return "a peer that has left" if address is None else f"{address[0]} port {address[1]}"

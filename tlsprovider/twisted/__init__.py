@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
     from tlsprovider.twisted.installing import install, uninstall
+    from tlsprovider.twisted.keyserver import KeyServer
     from tlsprovider.twisted.protocol import TLSProtocol
     from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
@@ -21,6 +22,7 @@ __all__ = [
     "AgentEndpoints",
     "ContextFactory",
     "HTTPSPolicy",
+    "KeyServer",
     "TLSClientEndpoint",
     "TLSFactory",
     "TLSProtocol",
@@ -33,6 +35,7 @@ _HOMES = {
     "AgentEndpoints": "tlsprovider.twisted.web",
     "ContextFactory": "tlsprovider.twisted.context",
     "HTTPSPolicy": "tlsprovider.twisted.web",
+    "KeyServer": "tlsprovider.twisted.keyserver",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",

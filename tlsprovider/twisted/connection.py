@@ -43,7 +43,7 @@ from twisted.python.failure import Failure
 
 from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
-from tlsprovider.twisted.answers import pursue
+from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.declarations import declare_as
 from tlsprovider.twisted.flow import ProducerGate, send_now, sends_now
 
@@ -98,7 +98,7 @@ class TLSConnection(Protocol):
     _pending_size = 0
     _producer: ProducerGate | None = None
     _question: Question[Any] | None = None
-    _pursuit: Deferred[None] | None = None
+    _pursuit: Pursuit | None = None
     _deadline: IDelayedCall | None = None
     _turn: IDelayedCall | None = None
     _reason: Failure | None = None
@@ -126,6 +126,8 @@ class TLSConnection(Protocol):
         except Exception as problem:
             self._refuse(problem)
             return
+        if self._engine.is_server:
+            self._engine.peer_address = address_of(transport)
         self._accepting = True
         if not self._connectWrapped:
             self._lend_to_transport()
@@ -310,6 +312,11 @@ class TLSConnection(Protocol):
         """The peer's close_notify: it will send nothing more, but may well be reading (RFC 9846 section 6.1)."""
         self._read_closed = True
         if self.disconnecting:
+            if self._producer is not None and not self._producer.pulling:
+                # As TCP has it: who is asked for more is waited for to the end. Who writes when it pleases is not, as
+                # it may never unregister: an HTTPChannel that became a WebSocket doesn't.
+                self._stop_producer()
+                self._close()
             return
         half = IHalfCloseableProtocol(self.wrappedProtocol, None)
         if half is not None:
@@ -510,8 +517,7 @@ class TLSConnection(Protocol):
         """Begin to wait for an answer; whether it is there already."""
         if question is not self._question:
             self._question = question
-            self._pursuit = pursue(question)
-            question.when_answered(self._answered)
+            self._pursuit = Pursuit(question, self.factory._clock, self._answered)
         return question.answered
 
     def _answered(self) -> None:

@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsprovider.config import ClientConfig, ServerConfig
@@ -77,6 +76,8 @@ class ContextFactory:
             raise ConfigError(f"config: expected a ClientConfig or a ServerConfig, got {config!r}")
         if isinstance(config, ServerConfig) and hostname is not None:
             raise ConfigError(f"hostname: a server has none to verify, but {hostname!r} was given; its client does")
+        if not isinstance(hostname, str | None):
+            raise ConfigError(f"hostname: expected text, got {hostname!r}")
         self.config = config
         self.hostname = hostname
         self.provider = get_provider(provider)
@@ -111,7 +112,7 @@ class ContextFactory:
             log.error("TLS can't begin: {problem}", problem=problem)
             engine = self._refuse(problem, is_server)
         except Exception as problem:
-            log.failure("TLS can't begin", Failure(problem))
+            # Logged with the handshake that fails for it.
             failure = HookError(f"TLS can't begin: {type(problem).__name__}: {problem}")
             failure.__cause__ = problem
             engine = self._refuse(failure, is_server)

@@ -38,12 +38,11 @@ from twisted.python.failure import Failure
 
 from tlsprovider.errors import HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
-from tlsprovider.twisted.answers import pursue
+from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.handle import Handle
 from tlsprovider.twisted.openssl_failures import ConnectionFailed, ConnectionTruncated, as_openssl_error
 
 if TYPE_CHECKING:
-    from twisted.internet.defer import Deferred
     from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
     from tlsprovider.interfaces import IEngine
@@ -74,7 +73,7 @@ class Connection(Handle):
     _deadline: IDelayedCall | None = None
     _turn: IDelayedCall | None = None
     _question: Question[Any] | None = None
-    _pursuit: Deferred[None] | None = None
+    _pursuit: Pursuit | None = None
 
     def __init__(
         self,
@@ -116,6 +115,8 @@ class Connection(Handle):
         """
         if not self._begun:
             self._begun = True
+            if self.engine.is_server:
+                self.engine.peer_address = address_of(getattr(self._app_data, "transport", None))
             self._set_deadline(self.handshake_timeout, self._handshake_timed_out)
         failure: TLSError | None = None
         self._busy = True
@@ -126,8 +127,10 @@ class Connection(Handle):
         finally:
             self._busy = False
         if self._given_up:
-            # By a hook, with abortConnection or failVerification: then Twisted has its reason already.
+            # By a hook, with abortConnection or failVerification: then Twisted has its reason already, and of what the
+            # engine did after that nothing leaves.
             self._give_up()
+            self.engine.process_outgoing()
             raise SSL.WantReadError
         if failure is not None:
             raise self._over(failure)
@@ -178,8 +181,8 @@ class Connection(Handle):
         """Begin to wait for an answer; whether it is there already."""
         if question is not self._question:
             self._question = question
-            self._pursuit = pursue(question)
-            question.when_answered(self._answered)
+            clock = self._get_clock() if self._app_data is not None else None
+            self._pursuit = Pursuit(question, clock, self._answered)
         return question.answered
 
     def _answered(self) -> None:
@@ -264,6 +267,8 @@ class Connection(Handle):
         Raises ``WantReadError`` when there is nothing yet, ``ZeroReturnError`` after the peer's close_notify,
         :exc:`ConnectionTruncated` when the transport ended without that, :exc:`ConnectionFailed`.
         """
+        if bufsiz < 1:
+            raise ValueError(f"recv: there is at least one byte to ask for, not {bufsiz}")
         if not self.engine.handshake_complete:
             raise self._without_handshake()
         try:
@@ -290,13 +295,10 @@ class Connection(Handle):
     def _without_handshake(self) -> SSL.Error:
         """Why there is nothing to read although the handshake isn't complete."""
         failure = self.engine.failure
-        if self._given_up:
-            # By us, so it is the transport that knows how it ends.
-            return SSL.WantReadError()
-        if isinstance(failure, TLSError):
+        if isinstance(failure, TLSError) and not self._given_up:
             return self._over(failure.afresh())
         if self._ended:
-            return self._over(TruncatedError("the peer closed the transport during the TLS handshake"))
+            return self._over(TruncatedError("the transport was closed during the TLS handshake"))
         return SSL.WantReadError()
 
     # -- records ------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class RefusedEngine:
     pending = 0
     peer_certificates = verified_chain = local_certificates = ()
     early_data = "not_sent"
+    peer_address: tuple[str, int] | None = None
 
     def __init__(self, failure: TLSError, is_server: bool) -> None:
         self.failure = failure
