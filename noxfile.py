@@ -89,12 +89,20 @@ def bogo(session: nox.Session) -> None:
 def twisted_suite(session: nox.Session) -> None:
     """Twisted's own tests of TLS, as they are and with each of ours in Twisted's place; see docs/twisted_suite.md."""
     session.install("-e", ".", "twisted[http2,test,websocket]")
-    for seam in session.posargs or ("stock", "protocol"):
+    for seam in session.posargs or ("stock", "protocol", "lookalike"):
         session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(name="trio-suite")
+def trio_suite(session: nox.Session) -> None:
+    """trio's own tests of TLS, over our SSLContext and with our stream in place of its own; see docs/trio_suite.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "trio_suite", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
 @nox.session
 def consumers(session: nox.Session) -> None:
-    """Programs that are built on Twisted and too heavy for the test suite: Scrapy."""
-    session.install("-e", ".[test]", "scrapy>=2.13")
+    """Programs that bring their own use of TLS, unchanged, with ours in it; and Scrapy, which is built on Twisted."""
+    session.install("-e", ".[test,consumers]", "scrapy>=2.13")
+    session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)
     session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)

@@ -30,6 +30,8 @@ PLAIN = {"min_version": "The oldest version that is allowed.", "max_version": "T
 COMPUTED = {
     ("ClientConfig", "trust"): "`TrustStore.system()`",
     ("ClientConfig", "key_shares"): "the first two of `groups`",
+    ("ClientConfig", "sessions"): "`MemorySessions()`",
+    ("ServerConfig", "tickets"): "`TicketKeyRing()`",
 }
 
 

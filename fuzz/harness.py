@@ -185,6 +185,10 @@ class Lies:
         return any(message is told for _, told in self._told)
 
 
+# Messages that follow the handshake: what is changed in those, nobody has to notice in it.
+AFTERWARDS = (HandshakeType.key_update, HandshakeType.new_session_ticket)
+
+
 class LyingTranscript(Transcript):
     """A client's that believes its own lies: its hello goes straight to the transcript and then to the writer."""
 
@@ -216,7 +220,7 @@ class LyingWriter(RecordWriter):
     def _change(self, message: bytes) -> bytes:
         if self._believed:
             return self._lies.again(message)
-        return message if message[0] == HandshakeType.key_update else self._lies.tell(message)
+        return message if message[0] in AFTERWARDS else self._lies.tell(message)
 
 
 def split_messages(flight: bytes) -> list[bytes]:
@@ -228,7 +232,8 @@ def split_messages(flight: bytes) -> list[bytes]:
     return messages
 
 
-Fields = tuple[dict[str, object], dict[str, object]]
+# Those of the two configurations, or the name of a variant of tests/conversation.py.
+Fields = str | tuple[dict[str, object], dict[str, object]]
 
 
 def lying_sides(fields: Fields, lies: Lies, liar_is_server: bool, believed: bool) -> tuple[Side, Side]:

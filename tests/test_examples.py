@@ -46,6 +46,15 @@ def test_trio_echo(folder: Path) -> None:
         server.wait_for(rb"a client with TLS_AES_128_GCM_SHA256 and X25519MLKEM768")
 
 
+def test_httpx(folder: Path) -> None:
+    with start("twisted_web_server.py", "server.pem", "0") as server:
+        said = run(folder, "trio_httpx.py", "ca.pem", f"https://localhost:{port_of(server)}/").splitlines()
+        assert said == [
+            "HTTP/1.1 over TLSv1.3, TLS_AES_128_GCM_SHA256: hello over TLS, http/1.1",
+            "HTTP/2 over TLSv1.3, TLS_AES_128_GCM_SHA256: hello over TLS, h2",
+        ]
+
+
 def test_twisted_web_server_and_both_clients_of_it(folder: Path) -> None:
     with start("twisted_web_server.py", "server.pem", "0") as server:
         port = port_of(server)

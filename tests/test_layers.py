@@ -31,6 +31,8 @@ LAYERS = {
     "tlsprovider.identity_directory": 4,
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
+    "tlsprovider.session": 4,
+    "tlsprovider.psk": 4,
     "tlsprovider.config": 4,
     # Who says what when.
     "tlsprovider.handshake": 5,
@@ -78,6 +80,7 @@ WORLD = {"asyncio", "os", "random", "select", "selectors", "socket", "ssl", "sub
 WORLD_EXCEPTIONS = {
     "tlsprovider.config": {"os", "time"},  # default clock and entropy
     "tlsprovider.identity_directory": {"os", "time"},  # notices when files change; default clock
+    "tlsprovider.session": {"os", "threading"},  # a file that only its owner reads; a store that threads share
     "tlsprovider.system_trust": {"os", "ssl"},  # finds the certificates of the operating system
 }
 

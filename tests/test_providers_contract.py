@@ -18,13 +18,18 @@ WITH_TLS12 = ("openssl", "stdlib")
 # OpenSSL has no such call, or its callbacks can't wait.
 OPENSSL = {
     "ChooseIdentity.client",
+    "FindSession",
     "SignHandshake",
     "VerifyPeer.scts",
+    "early_data",
     "entropy",
     "key_shares",
     "key_update",
     "on_event.messages",
+    "psks",
+    "sessions",
     "signature_schemes",
+    "tickets",
 }
 REFUSED = {
     "native": {"TLSv1.2"},
@@ -91,6 +96,14 @@ FIELDS = {
     "identities": ("identities",),
     "client_auth": "client_auth",
     "on_client_hello": "ClientHelloReceived",
+    "sessions": "sessions",
+    "tickets": "tickets",
+    "ticket_count": "tickets",
+    "psks": "psks",
+    "find_session": "FindSession",
+    "early_data": "early_data",
+    "max_early_data": "early_data",
+    "accept_early_data": "early_data",
 }
 
 

@@ -200,7 +200,7 @@ def test_a_later_key_cannot_be_asked_from_an_earlier_stage() -> None:
         for stage in (EarlySecret, HandshakeSecret, MainSecret, TrafficSecret)
     }
     assert public == {
-        EarlySecret: {"handshake"},
+        EarlySecret: {"of_psk", "binder", "client_early_traffic", "handshake"},
         HandshakeSecret: {"client_handshake_traffic", "server_handshake_traffic", "main"},
         MainSecret: {"client_application_traffic", "server_application_traffic", "exporter", "resumption"},
         TrafficSecret: {"keys", "successor", "finished"},

@@ -340,12 +340,22 @@ class TestWhatIsKnown:
         assert exported[0] == exported[1] and len(exported[0]) == 16
         assert client.export_keying_material(b"EXPORTER-mine", 16) != exported[0]
 
-    def test_finished(self, ends: Ends) -> None:
-        client, server = ends
+    def test_nothing_to_export_yet(self, before: Ends) -> None:
+        with pytest.raises(ConnectionFailed, match="nothing to export yet"):
+            before[0].export_keying_material(b"EXPORTER-mine", 16)
+
+    @pytest.mark.parametrize(("provider", "length"), [("native", 32), ("openssl", 32), ("stdlib", None)])
+    def test_finished(self, configs: tuple[ClientConfig, ServerConfig], provider: str, length: int | None) -> None:
+        """For channel bindings of the old kind."""
+        client_config = attrs.evolve(configs[0], groups=ClientConfig().groups)
+        client, server = ends = make(client_config, configs[1], provider)
+        assert client.get_finished() is server.get_peer_finished() is None
+        shake(ends)
         assert client.get_finished() == server.get_peer_finished()
         assert server.get_finished() == client.get_peer_finished()
-        assert {len(client.get_finished() or b""), len(server.get_finished() or b"")} == {32}
-        assert client.get_finished() != server.get_finished()
+        for content in (client.get_finished(), server.get_finished()):
+            assert content is None if length is None else content is not None and len(content) == length
+        assert length is None or client.get_finished() != server.get_finished()
 
     def test_the_name_of_an_address(self, client_config: ClientConfig) -> None:
         engine: IEngine = get_provider("native").client_engine(client_config, "127.0.0.1")

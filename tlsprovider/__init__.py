@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.crypto.tickets import TicketKey, TicketKeyRing
     from tlsprovider.errors import (
         AlertReceived,
         CertificateFault,
@@ -31,19 +32,24 @@ if TYPE_CHECKING:
     from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
         LATER,
+        AcceptEarlyData,
         ChooseIdentity,
         ClientHelloReceived,
+        FindSession,
         Question,
         SignHandshake,
         VerifyPeer,
         WantAnswer,
     )
+    from tlsprovider.session import MemorySessions, Session
     from tlsprovider.trust import TrustStore
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "AlertReceived",
     "CertificateFault",
     "ChooseIdentity",
@@ -52,18 +58,24 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Event",
+    "ExternalPsk",
     "Fault",
+    "FindSession",
     "HelloRefused",
     "HookError",
     "Identity",
     "IdentityDirectory",
+    "MemorySessions",
     "MisuseError",
     "PeerFault",
     "Question",
     "ServerConfig",
+    "Session",
     "SignHandshake",
     "Signer",
     "TLSError",
+    "TicketKey",
+    "TicketKeyRing",
     "TruncatedError",
     "TrustStore",
     "UnsupportedByProvider",
@@ -101,13 +113,18 @@ _HOMES = {
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",
+        "AcceptEarlyData",
         "ChooseIdentity",
         "ClientHelloReceived",
+        "FindSession",
         "Question",
         "SignHandshake",
         "VerifyPeer",
         "WantAnswer",
     ),
+    "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "psk": ("ExternalPsk",),
+    "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }
 _HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}

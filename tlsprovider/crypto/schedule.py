@@ -13,14 +13,13 @@
     0  ->   HKDF-Extract = Main Secret               MainSecret
 
 A key of a later stage can't be asked from an earlier one, because the method isn't there. HKDF (RFC 5869) is written
-out here over the standard library's HMAC: every output but a long exporter's is a single block, and a call that makes
-an object would cost more than the hash.
+out here over the standard library's hashes: every output but a long exporter's is a single block, and a call that makes
+an object, or looks something up, would cost more than the hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 from functools import lru_cache
 from typing import Final
 
@@ -35,11 +34,32 @@ __all__ = [
     "TrafficSecret",
     "export",
     "hkdf_expand_label",
+    "import_psk",
+    "resumption_psk",
 ]
 
 
+# The hash and the length of its block in bytes.
+_HASHES: Final = {"sha256": (hashlib.sha256, 64), "sha384": (hashlib.sha384, 128)}
+_INNER_PAD: Final = bytes(number ^ 0x36 for number in range(256))
+_OUTER_PAD: Final = bytes(number ^ 0x5C for number in range(256))
+
+
+def _hmac(hash_name: str, key: bytes, data: bytes) -> bytes:
+    """HMAC (RFC 2104), for a key that is no longer than a block of the hash.
+
+    ``hmac.digest`` has OpenSSL look up the MAC and the hash by name each time, which takes longer than the hashing;
+    twenty of these are computed on each side of a handshake.
+    """
+    hash_of, block = _HASHES[hash_name]
+    assert len(key) <= block, "a longer key would have to be hashed first"
+    padded = key.ljust(block, b"\0")
+    inner = hash_of(padded.translate(_INNER_PAD) + data).digest()
+    return hash_of(padded.translate(_OUTER_PAD) + inner).digest()
+
+
 def _extract(hash_name: str, salt: bytes, key: bytes) -> bytes:
-    return hmac.digest(salt, key, hash_name)
+    return _hmac(hash_name, salt, key)
 
 
 @lru_cache(maxsize=64)
@@ -58,12 +78,12 @@ def _whole_info(label: bytes, length: int) -> bytes:
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
     info = _label(label, length, len(context)) + context
-    output = block = hmac.digest(secret, info + b"\x01", hash_name)
+    output = block = _hmac(hash_name, secret, info + b"\x01")
     if len(output) == length:
         return output
     counter = 2
     while len(output) < length:
-        block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), hash_name)
+        block = _hmac(hash_name, secret, block + info + counter.to_bytes(1, "big"))
         output += block
         counter += 1
     return output[:length]
@@ -94,8 +114,8 @@ class TrafficSecret:
         # One block each, so HKDF-Expand-Label is a single HMAC; this runs eight times in a handshake.
         suite, secret = self.suite, self.secret
         name, length = suite.hash_name, suite.key_length
-        key = hmac.digest(secret, _whole_info(b"key", length), name)[:length]
-        iv = hmac.digest(secret, _whole_info(b"iv", IV_LENGTH), name)[:IV_LENGTH]
+        key = _hmac(name, secret, _whole_info(b"key", length))[:length]
+        iv = _hmac(name, secret, _whole_info(b"iv", IV_LENGTH))[:IV_LENGTH]
         return suite.aead(key), int.from_bytes(iv, "big")
 
     def successor(self) -> TrafficSecret:
@@ -108,8 +128,8 @@ class TrafficSecret:
     def finished(self, transcript_hash: bytes) -> bytes:
         """verify_data of the Finished message that this secret's owner sends (section 4.5.3)."""
         suite = self.suite
-        key = hmac.digest(self.secret, _whole_info(b"finished", suite.hash_length), suite.hash_name)
-        return hmac.digest(key, transcript_hash, suite.hash_name)
+        key = _hmac(suite.hash_name, self.secret, _whole_info(b"finished", suite.hash_length))
+        return _hmac(suite.hash_name, key, transcript_hash)
 
 
 @attrs.frozen(repr=False)
@@ -123,10 +143,7 @@ class _Stage:
         """Derive-Secret, section 7.1, with the transcript hashed already."""
         suite = self.suite
         length = suite.hash_length
-        return hmac.digest(self.secret, _label(label, length, length) + transcript_hash + b"\x01", suite.hash_name)
-
-    def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
-        return TrafficSecret(self.suite, self._derive(label, transcript_hash))
+        return _hmac(suite.hash_name, self.secret, _label(label, length, length) + transcript_hash + b"\x01")
 
 
 @attrs.frozen(repr=False)
@@ -134,10 +151,10 @@ class MainSecret(_Stage):
     """The last stage: application data, exporters, resumption."""
 
     def client_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c ap traffic", transcript_hash))
 
     def server_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s ap traffic", transcript_hash))
 
     def exporter(self, transcript_hash: bytes) -> bytes:
         return self._derive(b"exp master", transcript_hash)
@@ -146,15 +163,20 @@ class MainSecret(_Stage):
         return self._derive(b"res master", transcript_hash)
 
 
+def resumption_psk(suite: Suite, resumption_secret: bytes, nonce: bytes) -> bytes:
+    """The pre-shared key of a ticket with this nonce, section 4.7.1."""
+    return hkdf_expand_label(suite.hash_name, resumption_secret, b"resumption", nonce, suite.hash_length)
+
+
 @attrs.frozen(repr=False)
 class HandshakeSecret(_Stage):
     """The middle stage: protects the rest of the handshake."""
 
     def client_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c hs traffic", transcript_hash))
 
     def server_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s hs traffic", transcript_hash))
 
     def main(self) -> MainSecret:
         suite = self.suite
@@ -163,16 +185,47 @@ class HandshakeSecret(_Stage):
 
 
 @attrs.frozen(repr=False)
-class EarlySecret:
+class EarlySecret(_Stage):
     """The first stage. Without a pre-shared key it holds nothing secret and is the same for everybody."""
 
-    suite: Suite
+    secret: bytes = b""
+    """Empty: no pre-shared key, and nothing but :meth:`handshake` is of use."""
+
+    @classmethod
+    def of_psk(cls, suite: Suite, psk: bytes) -> EarlySecret:
+        return cls(suite, _extract(suite.hash_name, bytes(suite.hash_length), psk))
+
+    def binder(self, label: bytes, transcript_hash: bytes) -> bytes:
+        """The proof of holding the key, section 4.3.11.2. ``label``: which kind of key it is, section 7.1."""
+        suite = self.suite
+        key = self._derive(label, empty_hash(suite.hash_name))
+        return TrafficSecret(suite, key).finished(transcript_hash)
+
+    def client_early_traffic(self, transcript_hash: bytes) -> TrafficSecret:
+        """``transcript_hash``: of the ClientHello alone."""
+        return TrafficSecret(self.suite, self._derive(b"c e traffic", transcript_hash))
 
     def handshake(self, shared_secret: bytes) -> HandshakeSecret:
         """Mix in the secret of the key exchange (section 7.4)."""
         suite = self.suite
-        salt = _early_without_psk(suite.hash_name, suite.hash_length)
-        return HandshakeSecret(suite, _extract(suite.hash_name, salt, shared_secret))
+        name = suite.hash_name
+        salt = (
+            self._derive(b"derived", empty_hash(name)) if self.secret else _early_without_psk(name, suite.hash_length)
+        )
+        return HandshakeSecret(suite, _extract(name, salt, shared_secret))
+
+
+# Section 7.1: the label under which a binder is made tells tickets, external keys and imported keys (RFC 9258) apart.
+RESUMPTION_BINDER: Final = b"res binder"
+EXTERNAL_BINDER: Final = b"ext binder"
+IMPORTED_BINDER: Final = b"imp binder"
+
+
+def import_psk(hash_name: str, secret: bytes, imported_identity: bytes, length: int) -> bytes:
+    """RFC 9258 section 4.1: the key that stands for an external one, of ``length`` bytes."""
+    extracted = _extract(hash_name, bytes(hashlib.new(hash_name).digest_size), secret)
+    context = hashlib.new(hash_name, imported_identity).digest()
+    return hkdf_expand_label(hash_name, extracted, b"derived psk", context, length)
 
 
 EXPORTER_LABEL: Final = b"exporter"

@@ -41,6 +41,15 @@ class Transcript:
         self._waiting.clear()
         self._hash = _CONSTRUCTORS[hash_name](b"\xfe\x00\x00" + len(digest).to_bytes(1, "big") + digest)
 
+    def digest_with(self, hash_name: str, message: bytes) -> bytes:
+        """Transcript-Hash of everything so far and ``message``, which is not kept (section 4.3.11.2).
+
+        ``hash_name`` counts only while nothing has decided which hash it is.
+        """
+        running = _CONSTRUCTORS[hash_name](b"".join(self._waiting)) if self._hash is None else self._hash.copy()
+        running.update(message)
+        return running.digest()
+
     def digest(self) -> bytes:
         """Transcript-Hash of everything added so far."""
         assert self._hash is not None, "the transcript is read only after start()"

@@ -7,17 +7,16 @@ the connection is still delivered, in order, and then the fault or the end.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from typing import Any, Final
 
 from tlsprovider.crypto.schedule import TrafficSecret, export
 from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
-from tlsprovider.handshake.steps import ApplicationSecrets, Established, decode_alert, tell, tell_alert
+from tlsprovider.handshake.results import ApplicationSecrets, Established
+from tlsprovider.handshake.steps import call_hook, decode_alert, tell, tell_alert
+from tlsprovider.handshake.tickets import make_tickets, session_of
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter
 from tlsprovider.wire.messages import KeyUpdate, NewSessionTicket
-
-if TYPE_CHECKING:
-    from tlsprovider.config import ClientConfig, ServerConfig
 
 __all__ = ["Connected"]
 
@@ -37,7 +36,7 @@ class Connected:
         secrets: ApplicationSecrets,
         reader: RecordReader,
         writer: RecordWriter,
-        config: ClientConfig | ServerConfig,
+        config: Any,
         is_server: bool,
     ) -> None:
         self.established = established
@@ -52,6 +51,10 @@ class Connected:
         self._read_secret: TrafficSecret | None = secrets.read
         self._write_secret: TrafficSecret | None = secrets.write
         self._exporter_secret = secrets.exporter
+        self._resumption_secret = secrets.resumption
+        # A server's go before its first application data.
+        self._tickets_owed = is_server and bool(secrets.resumption)
+        self.session = established.session
         self._chunks: deque[bytes] = deque()
         self._taken = 0  # of the first chunk
         self._messages_without_data = 0
@@ -61,7 +64,7 @@ class Connected:
     def forget(self) -> None:
         """The connection has failed: its secrets go (section 6). What was decrypted can still be read."""
         self._read_secret = self._write_secret = None
-        self._exporter_secret = b""
+        self._exporter_secret = self._resumption_secret = b""
 
     def export(self, label: bytes, context: bytes, length: int) -> bytes:
         """Section 7.5."""
@@ -77,7 +80,12 @@ class Connected:
             return
         content = reader.read_one(data)
         if content is not None:
-            self._keep([content])
+            if self._chunks:
+                self._keep([content])
+            else:
+                self._chunks.append(content)
+                self.pending = len(content)
+                self._messages_without_data = 0
             return
         chunks: list[bytes] = []
         try:
@@ -122,8 +130,7 @@ class Connected:
         if kind is HandshakeType.key_update:
             self._read_key_update(KeyUpdate.decode(message))
         elif kind is HandshakeType.new_session_ticket and not self._is_server:
-            # Checked, and not used: this engine doesn't resume yet.
-            NewSessionTicket.decode(message)
+            self._read_new_session_ticket(NewSessionTicket.decode(message))
         else:
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{kind} after the handshake")
 
@@ -135,6 +142,17 @@ class Connected:
         self._update_requested = False
         tell(self._config, "key_update", "read")
         self._update_owed = self._update_owed or message.update_requested
+
+    def _read_new_session_ticket(self, message: NewSessionTicket) -> None:
+        """Section 4.7.1. A client that keeps no sessions ignores it."""
+        established = self.established
+        key = established.session_key
+        if key is None or not self._resumption_secret:
+            return
+        session = session_of(message, established, self._resumption_secret, self._config)
+        if session is not None:
+            self.session = session
+            call_hook("sessions", lambda store: store.put(key, session), self._config.sessions)
 
     def _read_alert(self, content: bytes) -> None:
         alert = decode_alert(content)
@@ -180,6 +198,8 @@ class Connected:
             raise MisuseError("the connection is closed for writing: shutdown() was called")
         if self._update_owed:
             self._send_key_update(KeyUpdate(False))
+        if self._tickets_owed and data:
+            self._send_tickets()
         length = len(data)
         writer = self._writer
         # One record is kept for the KeyUpdate itself.
@@ -194,6 +214,16 @@ class Connected:
             writer.write(APPLICATION_DATA, data[position : position + room])
             position += room
         return length
+
+    def _send_tickets(self) -> None:
+        """Section 4.7.1. They wait for data of ours: a peer that only shakes hands doesn't expect more to read."""
+        self._tickets_owed = False
+        made = make_tickets(self.established, self._resumption_secret, self._config)
+        messages: list[bytes] = call_hook("tickets", list, made)
+        self._resumption_secret = b""
+        for message in messages:
+            tell(self._config, "message_sent", "new_session_ticket", message)
+        self._writer.write(HANDSHAKE, b"".join(messages))
 
     def key_update(self, request_peer: bool) -> None:
         """Section 4.7.3. A second request waits for the answer to the first."""

@@ -8,8 +8,11 @@ at the price of post-quantum protection that both sides have.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+import attrs
+
+from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
@@ -18,14 +21,21 @@ from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import DOWNGRADE_TLS11, DOWNGRADE_TLS12, LEGACY_VERSION, ClientHello, ServerHello
 
+if TYPE_CHECKING:
+    from tlsprovider.handshake.psk import Psk
+    from tlsprovider.session import Session
+
 __all__ = [
+    "PskTerms",
     "check_alpn",
     "check_hello_unchanged",
+    "check_psk",
     "check_server_hello",
     "check_version",
     "choose_alpn",
     "choose_group",
     "choose_identity",
+    "choose_psk",
     "choose_signature",
     "choose_suite",
     "choose_version",
@@ -55,8 +65,10 @@ def choose_version(hello: ClientHello) -> ProtocolVersion:
     return TLS13
 
 
-def choose_suite(offered: Collection[int], allowed: Sequence[CipherSuite]) -> CipherSuite:
-    """Section 4.2.1."""
+def choose_suite(offered: Collection[int], allowed: Sequence[CipherSuite], hashes: Collection[str] = ()) -> CipherSuite:
+    """Section 4.2.1. ``hashes``: those of external keys in the offer; a suite with one of them comes first (4.3.11)."""
+    if hashes:
+        allowed = sorted(allowed, key=lambda suite: SUITES[suite].hash_name not in hashes)
     for suite in allowed:
         if suite in offered:
             return suite
@@ -121,6 +133,49 @@ def choose_identity(
     return (known or named)[0]
 
 
+@attrs.frozen(kw_only=True)
+class PskTerms:
+    """What a pre-shared key has to fit, on a server."""
+
+    hash_name: str
+    server_name: str | None
+    alpn: str | None
+    fingerprint: bytes
+    needs_certificate: bool
+    now: float
+
+
+def choose_psk(candidates: Sequence[Psk | None], modes: Collection[int], terms: PskTerms) -> int | None:
+    """Section 4.3.11: which of the offered keys to use, by its place among them; None: a certificate is shown.
+
+    ``candidates``: what is known of each key offered, None for a stranger's. ``modes``: those that the client has.
+    """
+    for index, psk in enumerate(candidates):
+        if psk is None or psk.hash_name != terms.hash_name or not _session_fits(psk.session, terms):
+            continue
+        if ext.PSK_DHE_KE in modes or without_key_exchange(psk, modes):
+            return index
+    return None
+
+
+def without_key_exchange(psk: Psk, modes: Collection[int]) -> bool:
+    """Section 4.3.9: psk_ke, where both sides have said so about this very key."""
+    return not psk.key_exchange and ext.PSK_KE in modes
+
+
+def _session_fits(session: Session | None, terms: PskTerms) -> bool:
+    """A key from outside belongs to no certificate and no connection; a session to connections like its own."""
+    if session is None:
+        return not terms.needs_certificate
+    return (
+        session.server_name == terms.server_name
+        and session.alpn == terms.alpn
+        and session.fingerprint == terms.fingerprint
+        and (bool(session.peer_certificates) or not terms.needs_certificate)
+        and terms.now < session.expires
+    )
+
+
 def check_hello_unchanged(first: ClientHello, second: ClientHello) -> None:
     """Section 4.2.2: what a client may change after HelloRetryRequest, and nothing else."""
     same = (
@@ -154,9 +209,9 @@ def check_version(hello: ServerHello) -> None:
             raise PeerFault(Fault.DOWNGRADE)
         version = ProtocolVersion(hello.legacy_version)
         raise PeerFault(Fault.NO_COMMON_VERSION, f"the server chose {version}; {WAY_OUT}")
-    version = ProtocolVersion(ext.decode_selected_u16(selected, X.supported_versions))
-    if version != TLS13:
-        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(version))
+    number = ext.decode_selected_u16(selected, X.supported_versions)
+    if number != TLS13:
+        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(ProtocolVersion(number)))
     if hello.legacy_version != LEGACY_VERSION:
         raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
 
@@ -178,6 +233,21 @@ def check_server_hello(
     if retry is not None and suite != retry.cipher_suite:
         raise PeerFault(Fault.SUITE_CHANGED, f"{CipherSuite(retry.cipher_suite)} to {suite}")
     return suite
+
+
+def check_psk(hello: ServerHello, suite: Suite, offered: Sequence[Psk]) -> Psk | None:
+    """Section 4.3.11: the key that the server selected, if it did; it has to fit the suite."""
+    content = hello.extensions.get(X.pre_shared_key)
+    if content is None:
+        return None
+    index = ext.decode_selected_u16(content, X.pre_shared_key)
+    if index >= len(offered):
+        raise PeerFault(Fault.PSK_SELECTED, f"number {index} of {len(offered)}")
+    if offered[index].hash_name != suite.hash_name:
+        raise PeerFault(Fault.PSK_SELECTED, f"its hash is not that of {suite.number}")
+    if X.key_share not in hello.extensions and offered[index].key_exchange:
+        raise PeerFault(Fault.PSK_SELECTED, "without a key exchange, which was not offered")
+    return offered[index]
 
 
 def check_alpn(content: bytes | None, offered: Sequence[str]) -> str | None:

@@ -7,9 +7,9 @@
     ClientHello                    -------->
                                                              ServerHello
                                                    {EncryptedExtensions}
-                                                    {CertificateRequest}      by configuration
-                                                           {Certificate}
-                                                     {CertificateVerify}
+                                                    {CertificateRequest}      by configuration, unless resumed
+                                                           {Certificate}      unless resumed
+                                                     {CertificateVerify}      unless resumed
                                    <--------                  {Finished}
     {Certificate}                                                             if asked
     {CertificateVerify}                                                       if there was one
@@ -22,22 +22,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-import attrs
-
 from tlsprovider.crypto.groups import respond
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, HookError, PeerFault
 from tlsprovider.handshake import negotiate
-from tlsprovider.handshake.steps import (
-    ApplicationSecrets,
-    Established,
-    Steps,
-    VerifiedPeer,
-    certificate_message,
-    per_config,
-)
+from tlsprovider.handshake.asked import Asked, decode_asked
+from tlsprovider.handshake.results import ApplicationSecrets, Established, VerifiedPeer
+from tlsprovider.handshake.server_psk import Chosen, ServerPsks, external_hashes
+from tlsprovider.handshake.steps import certificate_message, per_config
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity, ClientHelloReceived
@@ -62,47 +56,6 @@ __all__ = ["ServerHandshake"]
 
 # Naming the issuers helps a client with many certificates to choose; a list longer than this helps nobody.
 MAX_AUTHORITIES_LENGTH: Final = 16 * 1024
-# Protected bytes that a client may send before it learns that nobody listens: a request, not an upload.
-MAX_SKIPPED_EARLY_DATA: Final = 16 * 1024
-
-
-@attrs.frozen
-class Asked:
-    """What a ClientHello asks for, decoded."""
-
-    server_name: str | None
-    alpn: tuple[str, ...]
-    groups: tuple[int, ...]
-    schemes: tuple[int, ...]
-    shares: dict[int, bytes] = attrs.field(repr=False)
-    authorities: tuple[bytes, ...] = attrs.field(repr=False)
-
-
-def _decode_asked(hello: ClientHello) -> Asked:
-    """Read the extensions that a server of TLS 1.3 needs, and insist on those of section 9.2."""
-    extensions = hello.extensions or {}
-    if X.pre_shared_key in extensions and X.psk_key_exchange_modes not in extensions:
-        raise PeerFault(Fault.PSK_WITHOUT_MODES)
-    for needed in (X.signature_algorithms, X.supported_groups, X.key_share):
-        if needed not in extensions:
-            raise PeerFault(Fault.MISSING_EXTENSION, f"{needed} in ClientHello")
-    groups = ext.decode_u16s(extensions[X.supported_groups], X.supported_groups)
-    shares = dict(ext.decode_key_shares(extensions[X.key_share]))
-    listed = frozenset(groups)
-    for group in shares:
-        if group not in listed:
-            raise PeerFault(Fault.KEY_SHARE_UNLISTED, str(NamedGroup(group)))
-    name = extensions.get(X.server_name)
-    alpn = extensions.get(X.application_layer_protocol_negotiation)
-    authorities = extensions.get(X.certificate_authorities)
-    return Asked(
-        server_name=ext.decode_server_name(name) if name is not None else None,
-        alpn=ext.decode_alpn(alpn) if alpn is not None else (),
-        groups=groups,
-        schemes=ext.decode_u16s(extensions[X.signature_algorithms], X.signature_algorithms),
-        shares=shares,
-        authorities=ext.decode_authorities(authorities) if authorities is not None else (),
-    )
 
 
 @per_config
@@ -117,7 +70,7 @@ def _certificate_request(config: ServerConfig) -> bytes:
     return CertificateRequest(b"", {int(number): content for number, content in extensions.items()}).encode()
 
 
-class ServerHandshake(Steps):
+class ServerHandshake(ServerPsks):
     """One handshake as a server."""
 
     is_server: ClassVar[bool] = True
@@ -131,36 +84,50 @@ class ServerHandshake(Steps):
         hello = await self._read_client_hello()
         asked = await self._ask_about_hello(hello)
         config = self.config
-        suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites)]
-        group, share = negotiate.choose_group(asked.groups, asked.shares, config.groups)
+        keys = await self.find_psks(asked)
+        suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites, external_hashes(keys))]
         alpn = negotiate.choose_alpn(asked.alpn, config.alpn)
-        if share is None:
+        psk = self.choose_psk(keys, hello, asked, suite, alpn)
+        group, share = self._choose_group(asked, psk)
+        if group is not None and share is None:
             self._send_hello_retry_request(hello, suite, group)
-            hello, share = await self._read_second_client_hello(hello, group)
-        identity, scheme = await self._choose_identity(asked)
+            hello, share = await self._read_second_client_hello(hello, group, psk)
+        peer = await self.verify_psk(psk.psk) if psk is not None else None
+        early = await self.accept_early_data(hello, asked, psk, suite)
+        shown = await self._choose_identity(asked) if psk is None else None
 
-        handshake = self._send_server_hello(hello, suite, group, share)
-        ours, theirs = self.change_to_handshake_keys(handshake)
-        self._send_encrypted_extensions(asked, identity, alpn)
-        self._send_certificate_request()
-        self.send(HandshakeType.certificate, certificate_message(identity))
-        await self.send_certificate_verify(identity, scheme)
+        handshake = self._send_server_hello(hello, suite, group, share, psk)
+        ours, theirs = self.change_to_handshake_keys(handshake, early)
+        self._send_encrypted_extensions(asked, shown, alpn)
+        if shown is not None:
+            self._send_certificate_request()
+            await self._send_certificate(*shown)
         self.send_finished(ours)
 
-        secrets = self.derive_application_secrets(handshake.main())
+        main = handshake.main()
+        secrets = self.derive_application_secrets(main)
         del handshake
         self.change_write_keys(secrets.write)
 
-        peer = await self._read_client_certificate()
+        if early is not None:
+            await self.read_end_of_early_data()
+            self.reader.change_keys(theirs)
+        if peer is None:
+            peer = await self._read_client_certificate()
         await self.read_finished(peer, theirs)
         self.reader.change_keys(secrets.read)
+        if self._gives_tickets(asked, psk):
+            secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
             suite=suite,
             group=group,
             alpn=alpn,
             server_name=asked.server_name,
             peer=peer,
-            local_certificates=identity.certificates,
+            local_certificates=shown[0].certificates if shown is not None else (),
+            session=psk.psk.session if psk is not None else None,
+            session_key=None,
+            early_data=self.early_data,
         )
         return established, secrets
 
@@ -175,14 +142,13 @@ class ServerHandshake(Steps):
         negotiate.choose_version(hello)
         self.client_random = hello.random
         if hello.extensions is not None and X.early_data in hello.extensions:
-            # It is not accepted, so it has to be passed over, wherever it ends (section 4.3.10).
-            self.reader.skippable = MAX_SKIPPED_EARLY_DATA
-        self.transcript.add(data)
+            ext.decode_empty(hello.extensions[X.early_data], X.early_data)
+            self.expect_early_data()
         return hello
 
     async def _ask_about_hello(self, hello: ClientHello) -> Asked:
         """The configuration may depend on what the client asks for."""
-        asked = _decode_asked(hello)
+        asked = decode_asked(hello)
         self.server_name = asked.server_name
         hook = self.config.on_client_hello
         if hook is None:
@@ -206,27 +172,42 @@ class ServerHandshake(Steps):
         self.config = answer
         return asked
 
+    def _choose_group(self, asked: Asked, psk: Chosen | None) -> tuple[NamedGroup | None, bytes | None]:
+        """The group, if there is to be a key exchange, and the client's share, if it sent one."""
+        if psk is not None and psk.alone:
+            return None, None
+        return negotiate.choose_group(asked.groups, asked.shares, self.config.groups)
+
+    def _gives_tickets(self, asked: Asked, psk: Chosen | None) -> bool:
+        """Section 4.7.1. A session stands for certificates that were shown, so a key from outside begets none."""
+        outside = psk is not None and psk.psk.session is None
+        return self.config.tickets is not None and ext.PSK_DHE_KE in asked.psk_modes and not outside
+
     # -- HelloRetryRequest, section 4.2.4 --------------------------------------------------------------------------
 
     def _send_hello_retry_request(self, hello: ClientHello, suite: Suite, group: NamedGroup) -> None:
+        self.transcript.add(hello.raw)
         self.transcript.restart(suite.hash_name)
         extensions = [(X.supported_versions, u16(ProtocolVersion.TLSv1_3)), (X.key_share, u16(group))]
         message = ServerHello.encode(HELLO_RETRY_RANDOM, hello.session_id, suite.number, extensions)
         self.send(HandshakeType.server_hello, message)
         self._send_compatibility_mark(hello)
 
-    async def _read_second_client_hello(self, first: ClientHello, group: NamedGroup) -> tuple[ClientHello, bytes]:
+    async def _read_second_client_hello(
+        self, first: ClientHello, group: NamedGroup, psk: Chosen | None
+    ) -> tuple[ClientHello, bytes]:
         data = await self.read(HandshakeType.client_hello)
         self.insist_on_boundary()
         hello = ClientHello.decode(data)
         negotiate.choose_version(hello)
         negotiate.check_hello_unchanged(first, hello)
         self.reader.skippable = None
-        shares = _decode_asked(hello).shares
-        if list(shares) != [group]:
+        asked = decode_asked(hello)
+        if list(asked.shares) != [group]:
             raise PeerFault(Fault.RETRY_IGNORED, f"asked for {group}")
-        self.transcript.add(data)
-        return hello, shares[group]
+        if psk is not None:
+            self.find_again(psk, hello, asked.psks)
+        return hello, asked.shares[group]
 
     def _send_compatibility_mark(self, hello: ClientHello) -> None:
         """One change_cipher_spec behind the first message, for a client in compatibility mode (appendix E.4)."""
@@ -239,6 +220,11 @@ class ServerHandshake(Steps):
 
     async def _choose_identity(self, asked: Asked) -> tuple[Identity, SignatureScheme]:
         config = self.config
+        if not asked.schemes:
+            # Section 9.2: only a pre-shared key would have done without.
+            raise PeerFault(Fault.MISSING_EXTENSION, f"{X.signature_algorithms} in ClientHello")
+        if config.choose_identity is None and not config.identities:
+            raise PeerFault(Fault.UNKNOWN_PSK)
         if config.choose_identity is None:
             identity = negotiate.choose_identity(config.identities, asked.server_name, asked.schemes, asked.authorities)
         else:
@@ -259,30 +245,45 @@ class ServerHandshake(Steps):
 
     # -- ServerHello, section 4.2.3, and the protected flight, sections 4.4 and 4.5 --------------------------------
 
-    def _send_server_hello(self, hello: ClientHello, suite: Suite, group: NamedGroup, share: bytes) -> HandshakeSecret:
-        our_share, shared_secret = respond(group, share, self.config.key_entropy)
-        extensions = [
-            (X.supported_versions, u16(ProtocolVersion.TLSv1_3)),
-            (X.key_share, ext.encode_key_share(group, our_share)),
-        ]
+    def _send_server_hello(
+        self, hello: ClientHello, suite: Suite, group: NamedGroup | None, share: bytes | None, psk: Chosen | None
+    ) -> HandshakeSecret:
+        extensions: list[tuple[int, bytes]] = [(X.supported_versions, u16(ProtocolVersion.TLSv1_3))]
+        # Section 7.1: where a secret is missing, zeros take its place.
+        shared_secret = bytes(suite.hash_length)
+        if group is not None and share is not None:
+            our_share, shared_secret = respond(group, share, self.config.key_entropy)
+            extensions.append((X.key_share, ext.encode_key_share(group, our_share)))
+        if psk is not None:
+            extensions.append((X.pre_shared_key, u16(psk.index)))
         message = ServerHello.encode(self.config.entropy(32), hello.session_id, suite.number, extensions)
+        self.transcript.add(hello.raw)
         self.transcript.start(suite.hash_name)
         self.send(HandshakeType.server_hello, message)
         self._send_compatibility_mark(hello)
-        return EarlySecret(suite).handshake(shared_secret)
+        early = EarlySecret(suite) if psk is None else psk.psk.early_secret(suite)
+        return early.handshake(shared_secret)
 
-    def _send_encrypted_extensions(self, asked: Asked, identity: Identity, alpn: str | None) -> None:
+    def _send_encrypted_extensions(
+        self, asked: Asked, shown: tuple[Identity, SignatureScheme] | None, alpn: str | None
+    ) -> None:
         extensions: dict[int, bytes] = {}
-        if asked.server_name is not None and identity.matches(asked.server_name):
-            # RFC 6066 section 3: an empty answer says that the name was used.
+        if asked.server_name is not None and shown is not None and shown[0].matches(asked.server_name):
+            # RFC 6066 section 3: an empty answer says that the name was used. Resuming uses no name.
             extensions[X.server_name] = b""
         if alpn is not None:
             extensions[X.application_layer_protocol_negotiation] = ext.encode_alpn([alpn])
+        if self.early_data == "accepted":
+            extensions[X.early_data] = b""
         self.send(HandshakeType.encrypted_extensions, EncryptedExtensions(extensions).encode())
 
     def _send_certificate_request(self) -> None:
         if self.config.client_auth != "none":
             self.send(HandshakeType.certificate_request, _certificate_request(self.config))
+
+    async def _send_certificate(self, identity: Identity, scheme: SignatureScheme) -> None:
+        self.send(HandshakeType.certificate, certificate_message(identity))
+        await self.send_certificate_verify(identity, scheme)
 
     # -- the client's protected flight -----------------------------------------------------------------------------
 

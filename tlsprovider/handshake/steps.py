@@ -12,17 +12,15 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator
+from collections.abc import Awaitable, Callable, Container, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-import attrs
-
 from tlsprovider.crypto import signatures
 from tlsprovider.crypto.certificates import describe, may_sign, parse_certificate
 from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
-from tlsprovider.crypto.suites import Suite
 from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import (
     AlertReceived,
@@ -35,20 +33,23 @@ from tlsprovider.errors import (
     TruncatedError,
 )
 from tlsprovider.events import Event, EventKind
-from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, SignatureScheme
+from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
+from tlsprovider.iana import AlertDescription, HandshakeType, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.questions import Later, Question, SignHandshake, VerifyPeer
 from tlsprovider.record import ALERT, HANDSHAKE, RecordReader, RecordWriter, alert_bytes
 from tlsprovider.wire import extensions as ext
-from tlsprovider.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
+from tlsprovider.wire.messages import Certificate, CertificateVerify, Finished
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from tlsprovider.config import ClientConfig, ServerConfig
+    from tlsprovider.handshake.psk import Psk
+    from tlsprovider.wire.extensions import Extensions
 
-__all__ = ["WANT_READ", "ApplicationSecrets", "Established", "Steps", "VerifiedPeer", "per_config"]
+__all__ = ["WANT_READ", "Steps", "per_config"]
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -117,64 +118,14 @@ def certificate_message(identity: Identity) -> bytes:
     return Certificate.encode(b"", identity.chain_der)
 
 
-class VerifiedPeer:
-    """Proof that the peer was checked, or a reason why not. Nothing is finished without one.
-
-    Made by :meth:`Steps.read_certificate_verify` after the signature and the chain have been found good, and by
-    :meth:`unchecked`, which says why there was nothing to check. Search for that word when reviewing.
-    """
-
-    __slots__ = ("certificates", "scheme", "unchecked_because", "verified_chain")
-    _KEY: ClassVar = object()
-
-    def __init__(
-        self,
-        key: object,
-        certificates: tuple[x509.Certificate, ...],
-        verified_chain: tuple[x509.Certificate, ...],
-        scheme: SignatureScheme | None,
-        unchecked_because: str,
-    ) -> None:
-        if key is not VerifiedPeer._KEY:
-            raise TypeError("a VerifiedPeer comes out of a check, or of VerifiedPeer.unchecked(reason)")
-        self.certificates = certificates
-        self.verified_chain = verified_chain
-        self.scheme = scheme
-        self.unchecked_because = unchecked_because
-
-    @classmethod
-    def unchecked(cls, reason: str) -> VerifiedPeer:
-        """No certificate was there to check, for this reason."""
-        return cls(cls._KEY, (), (), None, reason)
-
-
-@attrs.frozen(repr=False)
-class Established:
-    """What a finished handshake has found out. Nothing of it is secret."""
-
-    suite: Suite
-    group: NamedGroup
-    alpn: str | None
-    server_name: str | None
-    peer: VerifiedPeer
-    local_certificates: tuple[x509.Certificate, ...]
-
-
-@attrs.frozen(repr=False)
-class ApplicationSecrets:
-    """What protects the connection from here on, and what exporters are derived from (section 7.5)."""
-
-    read: TrafficSecret
-    write: TrafficSecret
-    exporter: bytes
-
-
-@attrs.frozen
-class PeerChain:
-    """A Certificate message, parsed."""
-
-    certificates: tuple[x509.Certificate, ...]
-    entries: tuple[CertificateEntry, ...]
+@contextmanager
+def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
+    """A fault found here is about these."""
+    try:
+        yield
+    except CertificateFault as fault:
+        fault.certificates = certificates
+        raise
 
 
 class Steps:
@@ -201,6 +152,7 @@ class Steps:
         self.protected = False
         # The content of both sides' Finished, for channel bindings of the old kind.
         self.finished = self.peer_finished = b""
+        self.early_data = "not_sent"
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -219,9 +171,7 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        keylog = self.config.keylog
-        if keylog is not None:
-            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
@@ -231,7 +181,8 @@ class Steps:
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
         self.enter(READ_STATES[expected[0]])
-        self.flush()
+        if self._flight:
+            self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
             record = self.reader.read()
@@ -242,13 +193,17 @@ class Steps:
             elif record[0] == ALERT:
                 self._read_alert(record[1])
             else:
-                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
+                self.read_application_data(record[1])
         if message[0] not in expected:
             wanted = " or ".join(one.name for one in expected)
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{HandshakeType(message[0])} instead of {wanted}")
         if self.config.on_event is not None:
             self.tell("message_received", HandshakeType(message[0]).name, message)
         return message
+
+    def read_application_data(self, content: bytes) -> None:
+        """There is none before the handshake is complete, but early data on a server that accepts it."""
+        raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
 
     def insist_on_boundary(self) -> None:
         """The message just read is the last before the keys, or the peer's turn, change (section 5.1)."""
@@ -300,15 +255,22 @@ class Steps:
 
     # -- keys, section 7 -------------------------------------------------------------------------------------------
 
-    def change_to_handshake_keys(self, secret: HandshakeSecret) -> tuple[TrafficSecret, TrafficSecret]:
-        """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``."""
+    def change_to_handshake_keys(
+        self, secret: HandshakeSecret, early: TrafficSecret | None = None
+    ) -> tuple[TrafficSecret, TrafficSecret]:
+        """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``.
+
+        ``early``: the client stays under this one until EndOfEarlyData (section 4.6).
+        """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
-        self.change_write_keys(ours)
-        self.reader.change_keys(theirs)
+        if early is None or self.is_server:
+            self.change_write_keys(ours)
+        self.reader.change_keys(early if early is not None and self.is_server else theirs)
         return ours, theirs
 
     def derive_application_secrets(self, main: MainSecret) -> ApplicationSecrets:
@@ -316,11 +278,16 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
+
+    def derive_resumption_secret(self, main: MainSecret) -> bytes:
+        """The client's Finished is in the transcript."""
+        return main.resumption(self.transcript.digest())
 
     # -- questions -------------------------------------------------------------------------------------------------
 
@@ -371,38 +338,59 @@ class Steps:
         content = self._signed_content(not self.is_server)
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
-        try:
-            verified = await self._verify_chain(chain)
-        except CertificateFault as fault:
-            fault.certificates = chain.certificates
-            raise
-        return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "")
+        stapled = chain.entries[0].extensions
+        with _shown(chain.certificates):
+            verified = self.verify_chain(chain.certificates)
+            await self._ask_about_peer(chain.certificates, verified, stapled)
+        return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
+
+    async def verify_psk(self, psk: Psk) -> VerifiedPeer:
+        """Section 2.2: the peer holds the secret of a session, so it is who it was then; or a key that it was given.
+
+        ``psk.verified`` comes from :meth:`verify_chain`, now; the user's own check is asked again.
+        """
+        session = psk.session
+        if session is None:
+            return VerifiedPeer.unchecked("an external pre-shared key: only who was given it has it")
+        certificates = session.peer_certificates
+        if not certificates:
+            return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
+        with _shown(certificates):
+            await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
         return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
 
-    async def _verify_chain(self, chain: PeerChain) -> tuple[x509.Certificate, ...]:
-        """The built-in check against the trust store, then the user's own."""
-        config = self.config
-        verified: tuple[x509.Certificate, ...] = ()
-        if not may_sign(chain.certificates[0]):
+    def verify_chain(self, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+        """The built-in check against the trust store. It gives the chain as verified; empty if nothing is verified."""
+        if not may_sign(certificates[0]):
             # Section 4.5.1.2. It says what the key is for, not whose it is, so nothing skips it.
-            whose = describe(chain.certificates[0].subject)
+            whose = describe(certificates[0].subject)
             raise CertificateFault(
                 f"the certificate of {whose} is not for TLS 1.3: its keyUsage does not allow digitalSignature",
                 Fault.CERTIFICATE_PURPOSE,
             )
-        if not config.insecure_skip_verify:
-            verified = self._verify_with(config.trust, chain.certificates)
+        if self.config.insecure_skip_verify:
+            return ()
+        return self._verify_with(self.config.trust, certificates)
+
+    async def _ask_about_peer(
+        self,
+        certificates: tuple[x509.Certificate, ...],
+        verified: tuple[x509.Certificate, ...],
+        stapled: Extensions,
+    ) -> None:
+        """The user's own check; it returns if there is no objection."""
+        config = self.config
         if config.verify_peer is None:
-            return verified
-        stapled = chain.entries[0].extensions
+            return
         ocsp, scts = stapled.get(X.status_request), stapled.get(X.signed_certificate_timestamp)
         answer = await self.ask(
             "verify_peer",
             config.verify_peer,
             VerifyPeer(
-                peer_certificates=chain.certificates,
+                peer_certificates=certificates,
                 verified_chain=verified,
                 server_name=None if self.is_server else self.server_name,
                 ocsp_response=ext.decode_ocsp_response(ocsp) if ocsp is not None else None,
@@ -415,7 +403,6 @@ class Steps:
             raise CertificateFault("verify_peer refused the certificate")
         if answer is not True:
             raise HookError(f"verify_peer must answer True, False or a CertificateFault; it answered {answer!r}")
-        return verified
 
     def _verify_with(self, trust: Any, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
         raise TypeError("a handshake is a client's or a server's")

@@ -152,6 +152,15 @@ class LibraryEngine:
     def session_reused(self) -> bool:
         return self._passed.library.session_reused if self._passed is not None else False
 
+    @property
+    def finished(self) -> bytes | None:
+        """The content of the Finished that this side has sent, where the library tells; so the peer's."""
+        return getattr(self._passed.library, "finished", None) if self._passed is not None else None
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return getattr(self._passed.library, "peer_finished", None) if self._passed is not None else None
+
     # -- the handshake ---------------------------------------------------------------------------------------------
 
     def do_handshake(self) -> None:

@@ -20,6 +20,7 @@ from tlsprovider.config import (
     DEFAULT_GROUPS,
     DEFAULT_KEY_SHARES,
     DEFAULT_SIGNATURE_SCHEMES,
+    DEFAULT_TICKET_COUNT,
     ClientConfig,
     ServerConfig,
 )
@@ -60,6 +61,11 @@ FEATURES: Final = {
     "on_event.messages": "events: each step and each handshake message",
     "exporter": "exported keying material",
     "tls-exporter": "the channel binding of RFC 9266",
+    "sessions": "a client's store of sessions, which are resumed",
+    "tickets": "session tickets of a server, by keys of the application's or in another number",
+    "FindSession": "the hook `find_session`, which may pause",
+    "psks": "external pre-shared keys",
+    "early_data": "early data (0-RTT), sent or accepted",
     "key_update": "a change of keys when the application asks for it",
     "half_close": "reading goes on after `shutdown()`",
     "group": "the engine tells which group was negotiated",
@@ -71,6 +77,12 @@ BOTH: Final = (
     ("signature_schemes", DEFAULT_SIGNATURE_SCHEMES),
     ("clock", time.time),
     ("entropy", os.urandom),
+)
+SERVER_HOOKS: Final = (
+    ("choose_identity", "ChooseIdentity"),
+    ("on_client_hello", "ClientHelloReceived"),
+    ("find_session", "FindSession"),
+    ("accept_early_data", "early_data"),
 )
 
 
@@ -93,6 +105,8 @@ def asked(config: ClientConfig | ServerConfig) -> Iterator[tuple[str, str]]:
     for field, feature in (("verify_peer", "VerifyPeer"), ("keylog", "keylog"), ("on_event", "on_event")):
         if getattr(config, field) is not None:
             yield feature, f"the hook {field}"
+    if config.psks:
+        yield "psks", "psks=..."
     yield from _asked_of_client(config) if isinstance(config, ClientConfig) else _asked_of_server(config)
 
 
@@ -103,12 +117,18 @@ def _asked_of_client(config: ClientConfig) -> Iterator[tuple[str, str]]:
         yield "ChooseIdentity.client", "the hook choose_identity of a client"
     if config.identity is not None:
         yield from asked_of_identity(config.identity)
+    if config.sessions is not None and not getattr(config.sessions, "automatic", False):
+        yield "sessions", "sessions=..."
+    if config.early_data:
+        yield "early_data", "early_data=True"
 
 
 def _asked_of_server(config: ServerConfig) -> Iterator[tuple[str, str]]:
-    for field, feature in (("choose_identity", "ChooseIdentity"), ("on_client_hello", "ClientHelloReceived")):
+    for field, feature in SERVER_HOOKS:
         if getattr(config, field) is not None:
             yield feature, f"the hook {field}"
+    if config.max_early_data:
+        yield "early_data", f"max_early_data={config.max_early_data}"
     if config.client_auth != "none":
         yield "client_auth", f"client_auth={config.client_auth!r}"
         if config.insecure_skip_verify:
@@ -117,6 +137,10 @@ def _asked_of_server(config: ServerConfig) -> Iterator[tuple[str, str]]:
             yield "client_auth.pinned", "trust=TrustStore.pinned(...) of a server"
         if config.clock is not time.time:
             yield "client_auth.clock", "client_auth with a clock of its own"
+    if config.tickets is not None and not getattr(config.tickets, "automatic", False):
+        yield "tickets", "tickets=..."
+    if config.ticket_count != DEFAULT_TICKET_COUNT:
+        yield "tickets", f"ticket_count={config.ticket_count}"
     for identity in config.identities:
         yield from asked_of_identity(identity)
 

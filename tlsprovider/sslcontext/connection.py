@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import inspect
 import ssl
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError
+from tlsprovider.errors import MisuseError, TLSError, TruncatedError
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question
 from tlsprovider.ssl import BIO, SSL, ErrorCode, Shutdown
-from tlsprovider.sslcontext.bios import PlainSocket
-from tlsprovider.sslcontext.exceptions import ssl_error, want_read, want_write, zero_return
+from tlsprovider.sslcontext.bios import PlainSocket, Waiting
+from tlsprovider.sslcontext.exceptions import ssl_error, zero_return
 from tlsprovider.sslcontext.side import Side
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ QUESTIONS: Final = {
 class Connection(Side):
     """What CPython's ``SSLObject`` and ``SSLSocket`` call ``_sslobj``."""
 
+    _ssl: SSL
+
     def __init__(
         self,
         context: SSLContext,
@@ -54,8 +58,9 @@ class Connection(Side):
     ) -> None:
         self._bios = bios
         self._socket = sock
-        self._ssl: SSL
+        self._lock = Lock()
         super().__init__(context, server_side, server_hostname, owner)
+        self.make_engine()
 
     def make_engine(self) -> IEngine:
         made = SSL(self.context.config_for(self), self.context.provider, self.server_hostname)
@@ -65,36 +70,16 @@ class Connection(Side):
         else:
             made.set_connect_state()
         self._ssl = made
-        return made.engine
+        self.engine = made.engine
+        return self.engine
 
     def has_begun(self) -> bool:
         return not self._ssl.in_before()
 
-    # -- the handshake ---------------------------------------------------------------------------------------------
+    # -- what it does ----------------------------------------------------------------------------------------------
 
     def do_handshake(self) -> None:
-        ret = self._ssl.do_handshake()
-        while ret != 1:
-            self._refuse_to_wait(ret, "handshake")
-            ret = self._ssl.do_handshake()
-
-    def _refuse_to_wait(self, ret: int | bytes, doing: str) -> None:
-        """Raise for what went wrong; return if a question was refused, which the next call tells the peer and us."""
-        if self._ssl.get_error(ret) not in QUESTIONS:
-            self._raise(ret, doing)
-        question: Question[Any] | None = self._ssl.question
-        assert question is not None
-        pending, question.pending = question.pending, None
-        if inspect.iscoroutine(pending):
-            pending.close()
-        question.fail(
-            MisuseError(
-                f"the hook for {type(question).__name__} wants to wait, which users of an ssl.SSLContext can't:"
-                " let it answer at once, or use the streams and endpoints of tlsprovider"
-            )
-        )
-
-    # -- data ------------------------------------------------------------------------------------------------------
+        self._complete(self._ssl.do_handshake, "handshake")
 
     def read(self, size: int, buffer: bytearray | memoryview | None = None) -> bytes | int:
         """``SSLObject.read``: bytes, or a count if there is a buffer; nothing at the end."""
@@ -108,62 +93,73 @@ class Connection(Side):
         return len(data)
 
     def _read(self, size: int) -> bytes:
-        data = self._ssl.read(size)
-        while size and not data and not self._has_ended():
-            self._refuse_to_wait(data, "read")
-            data = self._ssl.read(size)
-        return data
-
-    def _has_ended(self) -> bool:
-        """Whether a read that gave nothing has met the end of data, rather than something to raise."""
-        problem = self._ssl.error
-        if isinstance(problem, TruncatedError) and self._ssl.is_init_finished():
-            return bool(self.context.options & ssl.OP_IGNORE_UNEXPECTED_EOF)
-        # After our own close_notify as well, ssl raises.
-        ended = self._ssl.get_error(b"") is ErrorCode.ZERO_RETURN and problem is None
-        return ended and self._ssl.get_shutdown() == Shutdown.RECEIVED
+        return cast(bytes, self._complete(lambda: self._ssl.read(size), "read")) if size else b""
 
     def write(self, data: Buffer) -> int:
         """All of it; over a socket that doesn't block it may raise, and has to be repeated then."""
-        ret = self._ssl.write(data)
-        while ret <= 0 and memoryview(data).nbytes:
-            self._refuse_to_wait(ret, "write")
-            ret = self._ssl.write(data)
-        return ret
+        return cast(int, self._complete(lambda: self._ssl.write(data), "write"))
 
     def pending(self) -> int:
         return self._ssl.pending()
 
     def shutdown(self) -> socket | None:
         """Send close_notify and wait for the peer's; the socket without TLS, if there is one."""
-        ret = self._ssl.shutdown()
-        if ret == 0:
-            ret = self._ssl.shutdown()
-        if ret != 1:
-            self._raise(ret, "shutdown")
+        self._complete(lambda: self._ssl.shutdown() or self._ssl.shutdown(), "shutdown")
         return self._socket.get() if self._socket is not None else None
 
-    # -- why not ---------------------------------------------------------------------------------------------------
+    # -- how it ends -----------------------------------------------------------------------------------------------
 
-    def _raise(self, ret: int | bytes, doing: str) -> NoReturn:
-        problem = self._ssl.error
-        match self._ssl.get_error(ret):
-            case ErrorCode.WANT_READ:
-                self._check_timeout(doing)
-                raise want_read()
-            case ErrorCode.WANT_WRITE:
-                self._check_timeout(doing)
-                raise want_write()
-            case ErrorCode.ZERO_RETURN:
-                raise ssl_error(problem) if isinstance(problem, ClosedByPeer) else zero_return()
+    def _complete(self, call: Callable[[], int | bytes], doing: str) -> int | bytes:
+        """Make a call of our SSL object again and again until it is through, waiting where the socket may block.
+
+        Other threads have their turn while this one waits, so one can read while another writes, as with ``ssl``.
+        """
+        waiting = Waiting(self._socket, doing)
+        while True:
+            with self._lock:
+                result = call()
+                code, problem = self._ssl.get_error(result), self._ssl.error
+            if code is ErrorCode.NONE:
+                return result
+            if code is ErrorCode.WANT_READ:
+                waiting.wait(reading=True)
+            elif code is ErrorCode.WANT_WRITE:
+                waiting.wait(reading=False)
+            elif code in QUESTIONS:
+                self._refuse_to_wait()
+            elif (code is ErrorCode.SYSCALL and problem is None) or (doing == "read" and self._has_ended(problem)):
+                # Nothing was written because nothing was to be; or nothing will come any more.
+                return result
+            else:
+                raise self._explained(problem, doing)
+
+    def _refuse_to_wait(self) -> None:
+        """The next call tells the peer and us."""
+        question: Question[Any] | None = self._ssl.question
+        assert question is not None
+        pending, question.pending = question.pending, None
+        if inspect.iscoroutine(pending):
+            pending.close()
+        question.fail(
+            MisuseError(
+                f"the hook for {type(question).__name__} wants to wait, which users of an ssl.SSLContext can't:"
+                " let it answer at once, or use the streams and endpoints of tlsprovider"
+            )
+        )
+
+    def _has_ended(self, problem: BaseException | None) -> bool:
+        """Whether a read that gave nothing has met the end of data, rather than something to raise."""
+        if isinstance(problem, TruncatedError) and self._ssl.is_init_finished():
+            return bool(self.context.options & ssl.OP_IGNORE_UNEXPECTED_EOF)
+        # After our own close_notify as well, ssl raises.
+        return problem is None and self._ssl.get_shutdown() == Shutdown.RECEIVED
+
+    def _explained(self, problem: BaseException | None, doing: str) -> BaseException:
+        if problem is None:
+            return zero_return()
         if isinstance(problem, TLSError):
-            raise ssl_error(problem, self._reason_for_misuse(doing) if isinstance(problem, MisuseError) else None)
-        assert problem is not None
-        raise problem
-
-    def _check_timeout(self, doing: str) -> None:
-        if self._socket is not None and self._socket.get().gettimeout():
-            raise TimeoutError(f"The {doing} operation timed out")
+            return ssl_error(problem, self._reason_for_misuse(doing) if isinstance(problem, MisuseError) else None)
+        return problem
 
     def _reason_for_misuse(self, doing: str) -> str | None:
         if doing == "shutdown":

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 
-from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.config import MAX_TICKET_COUNT, ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import certificate_der, parse_server_name
 from tlsprovider.crypto.peercert import as_dictionary
 from tlsprovider.crypto.suites import SUITES
@@ -335,13 +335,16 @@ class SSLContext(ssl.SSLContext):
 
     @property
     def num_tickets(self) -> int:
-        """How many session tickets a server sends."""
-        return 0
+        """How many session tickets a server sends at first; ``OP_NO_TICKET`` is none at all."""
+        return self._source.ticket_count
 
     @num_tickets.setter
     def num_tickets(self, value: int) -> None:
-        if value:
-            raise self._refusal("num_tickets", "no tickets are sent; 0 says so")
+        if not self.is_for_servers:
+            raise ValueError("SSLContext is not a server context.")
+        if not 0 <= value <= MAX_TICKET_COUNT:
+            raise ValueError(f"num_tickets: expected 0 to {MAX_TICKET_COUNT}, got {value}")
+        self._recorded("num_tickets").ticket_count = value
 
     # -- changing it -----------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
-from tlsprovider.config import DEFAULT_GROUPS, ClientConfig, ServerConfig
+from tlsprovider.config import DEFAULT_GROUPS, DEFAULT_TICKET_COUNT, ClientConfig, ServerConfig
 from tlsprovider.errors import ConfigError
 from tlsprovider.iana import NamedGroup, ProtocolVersion
 from tlsprovider.questions import ClientHelloReceived
@@ -59,8 +59,8 @@ class Given:
         return trust.certificates if trust is not None else ()
 
     @property
-    def groups(self) -> tuple[NamedGroup, ...]:
-        return self._config.groups
+    def ticket_count(self) -> int:
+        return self._config.ticket_count if isinstance(self._config, ServerConfig) else 0
 
     @property
     def keylog(self) -> None:
@@ -74,6 +74,7 @@ class Recorded:
         self.alpn: tuple[str, ...] = ()
         self.groups: tuple[NamedGroup, ...] = DEFAULT_GROUPS
         self.keylog: KeyLogFile | None = None
+        self.ticket_count = DEFAULT_TICKET_COUNT
         self._identities: dict[object, Identity] = {}
         self._certificates: list[Certificate] = []
         self._system = False
@@ -122,6 +123,9 @@ class Recorded:
         if context.is_for_servers:
             fields["identities"] = identities
             fields["client_auth"] = CLIENT_AUTH[context.verify_mode]
+            fields["ticket_count"] = self.ticket_count
+            if context.options & ssl.OP_NO_TICKET:
+                fields["tickets"] = None
             if context.verify_mode != ssl.CERT_NONE:
                 fields["trust"] = self._trust_store(False)
             return fields

@@ -31,23 +31,20 @@ class Side(EngineView):
         self._owner = weakref.ref(owner)
         self._choosing = False
         self.server_hostname = server_hostname
-        self._engine = self.make_engine()
 
     def make_engine(self) -> IEngine:
-        """Raises ConfigError, SSLError (a context for the other side)."""
+        """An engine, which is shown from now on. Raises ConfigError, SSLError (a context for the other side)."""
         config = self.context.config_for(self)
         provider = self.context.provider
         if isinstance(config, ServerConfig):
-            return provider.server_engine(config)
-        return provider.client_engine(config, self.server_hostname)
+            self.engine = provider.server_engine(config)
+        else:
+            self.engine = provider.client_engine(config, self.server_hostname)
+        return self.engine
 
     def has_begun(self) -> bool:
         """Whether the handshake has: then only a callback may exchange the context."""
-        return self._engine.state != "start"
-
-    @property
-    def engine(self) -> IEngine:
-        return self._engine
+        return self.engine.state != "start"
 
     @property
     def server_side(self) -> bool:
@@ -78,7 +75,7 @@ class Side(EngineView):
             raise ssl_error(MisuseError("the context can't be changed: the handshake has begun"))
         else:
             self._context = context
-            self._engine = self.make_engine()
+            self.make_engine()
 
     @property
     def session(self) -> None:

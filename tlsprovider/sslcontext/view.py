@@ -53,7 +53,7 @@ class EngineView:
     """The SSLContext, if there is one."""
 
     def __init__(self, engine: IEngine, context: ssl.SSLContext | None, server_hostname: str | None) -> None:
-        self._engine = engine
+        self.engine = engine
         self.server_hostname = server_hostname
         self.context = context
 
@@ -61,7 +61,7 @@ class EngineView:
 
     @property
     def server_side(self) -> bool:
-        return self._engine.is_server
+        return self.engine.is_server
 
     @property
     def session(self) -> None:
@@ -70,16 +70,16 @@ class EngineView:
 
     @property
     def session_reused(self) -> bool | None:
-        return self._engine.session_reused if self._engine.handshake_complete else None
+        return self.engine.session_reused if self.engine.handshake_complete else None
 
     # -- what was agreed -------------------------------------------------------------------------------------------
 
     def version(self) -> str | None:
-        return self._engine.version
+        return self.engine.version
 
     def cipher(self) -> tuple[str, str, int] | None:
         """``("TLS_AES_128_GCM_SHA256", "TLSv1.3", 128)``."""
-        name, version = self._engine.cipher, self._engine.version
+        name, version = self.engine.cipher, self.engine.version
         if name is None or version is None:
             return None
         return name, version, 128 if "AES_128" in name else 256
@@ -90,42 +90,42 @@ class EngineView:
         return [chosen] if chosen is not None and self.server_side else None
 
     def group(self) -> str | None:
-        return self._engine.group
+        return self.engine.group
 
     def compression(self) -> None:
         """TLS 1.3 has none (RFC 9846 section 4.2.2)."""
         return None
 
     def selected_alpn_protocol(self) -> str | None:
-        return self._engine.alpn
+        return self.engine.alpn
 
     def pending(self) -> int:
-        return self._engine.pending
+        return self.engine.pending
 
     def get_channel_binding(self, cb_type: str = "tls-exporter") -> bytes | None:
         """RFC 9266. None before the handshake is complete; raises ValueError for a kind that TLS 1.3 does not have."""
-        if cb_type == "tls-exporter" and not self._engine.handshake_complete:
+        if cb_type == "tls-exporter" and not self.engine.handshake_complete:
             return None
-        return self._engine.channel_binding(cb_type)
+        return self.engine.channel_binding(cb_type)
 
     # -- the peer --------------------------------------------------------------------------------------------------
 
     def getpeercert(self, binary_form: bool = False) -> dict[str, Any] | bytes | None:
         """None: it showed none. ``{}``: it was not verified. Raises ValueError before the handshake is complete."""
-        if not self._engine.handshake_complete:
+        if not self.engine.handshake_complete:
             raise ValueError("handshake not done yet")
-        chain = cast("tuple[Certificate, ...]", self._engine.peer_certificates)
+        chain = cast("tuple[Certificate, ...]", self.engine.peer_certificates)
         if not chain:
             return None
         if binary_form:
             return certificate_der(chain[0])
-        return as_dictionary(chain[0]) if self._engine.verified_chain else {}
+        return as_dictionary(chain[0]) if self.engine.verified_chain else {}
 
     def get_verified_chain(self) -> list[Shown] | None:
-        return self._chain(self._engine.verified_chain)
+        return self._chain(self.engine.verified_chain)
 
     def get_unverified_chain(self) -> list[Shown] | None:
-        return self._chain(self._engine.peer_certificates)
+        return self._chain(self.engine.peer_certificates)
 
     def _chain(self, certificates: tuple[object, ...]) -> list[Shown] | None:
         return [Shown(cast("Certificate", one)) for one in certificates] or None

@@ -7,11 +7,14 @@ from typing import Any, Final
 
 from tlsprovider.config import DEFAULT_CIPHER_SUITES, DEFAULT_GROUPS, ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import KeyType
+from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.errors import AlertReceived, Fault, HookError, PeerFault, UnsupportedByProvider, WantRead
 from tlsprovider.events import Event
 from tlsprovider.iana import AlertDescription
 from tlsprovider.identity import Identity
+from tlsprovider.psk import ExternalPsk
 from tlsprovider.questions import LATER
+from tlsprovider.session import MemorySessions
 from tlsprovider.testing.bench import NAME, Bench, Side, equal, make_identity, must, raises
 from tlsprovider.testing.checks import check
 from tlsprovider.trust import TrustStore
@@ -51,6 +54,11 @@ ASKING: Final[dict[str, Asking]] = {
     "entropy": lambda bench: bench.client(entropy=bytes),
     "keylog": lambda bench: bench.server(keylog=lambda line: None),
     "on_event": lambda bench: bench.client(on_event=lambda event: None),
+    "sessions": lambda bench: bench.client(sessions=MemorySessions()),
+    "FindSession": lambda bench: bench.server(find_session=lambda question: None),
+    "psks": lambda bench: bench.client(psks=[ExternalPsk(identity=b"key", secret=bytes(32))]),
+    "early_data": lambda bench: bench.server(max_early_data=1000),
+    "tickets": lambda bench: bench.server(tickets=TicketKeyRing()),
 }
 
 
