@@ -1,6 +1,7 @@
 """Whether early data is accepted, asked in every adapter: slow, failing, too late, for nobody, answered twice.
 
-The client is a bare engine. The other questions are in ``question_cases.py``; this one needs a client that was here before and has something to say.
+The client is a bare engine that was here before and has something to say. The other questions are in
+``question_cases.py``.
 """
 
 from __future__ import annotations
