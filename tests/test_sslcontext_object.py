@@ -337,6 +337,27 @@ def test_sides(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
         contexts[0].wrap_bio(*memory, server_hostname="")
 
 
+def test_a_request_for_new_keys_is_answered_by_reading(files: Files) -> None:
+    made = pair_of(context("ours", files), context("ours", files, server=True))
+    made.shake_hands()
+    made.client._sslobj.engine.key_update(request_peer=True)  # ssl has no word for it
+    made.client.write(b"x")
+    assert made.server.read() == b"x"
+    assert made.down.pending
+    wants_read(made.client.read)
+    made.server.write(b"y")
+    assert made.client.read() == b"y"
+
+
+def test_unwrap_with_data_that_nobody_has_read(pair: Pair) -> None:
+    """It is still there afterwards, where the connection is ours; OpenSSL throws it away."""
+    pair.server.write(b"unread")
+    wants_read(pair.server.unwrap)
+    with pytest.raises(ssl.SSLError) as caught:
+        pair.client.unwrap()
+    assert caught.value.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY"
+
+
 class TestCauses:
     """Behind each exception of ``ssl`` is ours."""
 

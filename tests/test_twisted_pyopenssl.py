@@ -10,6 +10,8 @@ import attrs
 import pytest
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from service_identity import VerificationError
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
@@ -339,6 +341,13 @@ class TestWhatIsKnown:
         exported = [one.export_keying_material(b"EXPORTER-mine", 16, b"context") for one in ends]
         assert exported[0] == exported[1] and len(exported[0]) == 16
         assert client.export_keying_material(b"EXPORTER-mine", 16) != exported[0]
+
+    def test_what_others_do_with_it(self, ends: Ends) -> None:
+        """The package with which applications check names."""
+        verify_hostname(ends[0], "localhost")  # type: ignore[arg-type]
+        verify_ip_address(ends[0], "127.0.0.1")  # type: ignore[arg-type]
+        with pytest.raises(VerificationError):
+            verify_hostname(ends[0], "elsewhere.example")  # type: ignore[arg-type]
 
     def test_nothing_to_export_yet(self, before: Ends) -> None:
         with pytest.raises(ConnectionFailed, match="nothing to export yet"):

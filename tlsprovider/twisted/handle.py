@@ -32,6 +32,10 @@ class Handle:
 
     engine: IEngine
 
+    if not TYPE_CHECKING:
+        # For isinstance: programs ask whether they got pyOpenSSL's connection, and then ask it what Handle can tell.
+        __class__ = property(lambda self: SSL.Connection)
+
     def __init__(self, engine: IEngine, get_context: Callable[[], SSL.Context] | None = None) -> None:
         self.engine = engine
         self._get_context = get_context
