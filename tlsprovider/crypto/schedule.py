@@ -144,6 +144,7 @@ class _Stage:
         length = suite.hash_length
         return _hmac(suite.hash_name, self.secret, _label(label, length, length) + transcript_hash + b"\x01")
 
+
 @attrs.frozen(repr=False)
 class MainSecret(_Stage):
     """The last stage: application data, exporters, resumption."""
