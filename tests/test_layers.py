@@ -31,6 +31,7 @@ LAYERS = {
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
     "tlsprovider.session": 4,
+    "tlsprovider.psk": 4,
     "tlsprovider.config": 4,
     # Who says what when.
     "tlsprovider.handshake": 5,

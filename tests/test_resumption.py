@@ -597,6 +597,9 @@ class Kept:
     def open(self, ticket: bytes, now: float) -> bytes | None:
         return self.states.pop(ticket, None)
 
+    def first_use(self, unique: bytes, sent: float, now: float) -> bool:
+        return True
+
 
 def test_sessions_kept_by_the_server() -> None:
     world = World(server={"tickets": Kept()})

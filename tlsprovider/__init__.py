@@ -30,10 +30,13 @@ if TYPE_CHECKING:
     from tlsprovider.events import Event
     from tlsprovider.identity import Identity
     from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
         LATER,
+        AcceptEarlyData,
         ChooseIdentity,
         ClientHelloReceived,
+        FindSession,
         Question,
         SignHandshake,
         VerifyPeer,
@@ -44,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "AlertReceived",
     "CertificateFault",
     "ChooseIdentity",
@@ -52,7 +56,9 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Event",
+    "ExternalPsk",
     "Fault",
+    "FindSession",
     "HookError",
     "Identity",
     "MemorySessions",
@@ -100,14 +106,17 @@ _HOMES = {
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",
+        "AcceptEarlyData",
         "ChooseIdentity",
         "ClientHelloReceived",
+        "FindSession",
         "Question",
         "SignHandshake",
         "VerifyPeer",
         "WantAnswer",
     ),
     "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "psk": ("ExternalPsk",),
     "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }

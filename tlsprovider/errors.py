@@ -51,7 +51,7 @@ class Fault(Enum):
     CHANGE_CIPHER_SPEC = (Alert.unexpected_message, "5", "a change_cipher_spec record that is not the allowed one")
     KEY_CHANGE_SPLIT = (Alert.unexpected_message, "5.1", "a handshake message runs across a change of keys")
     INTERLEAVED = (Alert.unexpected_message, "5.1", "another record type in the middle of a handshake message")
-    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is skipped by who rejects it")
+    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is accepted, or passed over")
     UNEXPECTED_APPLICATION_DATA = (
         Alert.unexpected_message,
         "5",
@@ -72,7 +72,13 @@ class Fault(Enum):
         "4.3.11.2",
         "a binder is not valid: the client does not hold that pre-shared key",
     )
+    UNKNOWN_PSK = (Alert.unknown_psk_identity, "6.2", "the client offers no pre-shared key that is known here")
     PSK_SELECTED = (Alert.illegal_parameter, "4.3.11", "the server selected a pre-shared key that does not fit")
+    EARLY_DATA_MISMATCH = (
+        Alert.illegal_parameter,
+        "4.3.10",
+        "the server accepts early data meant for something else",
+    )
     PSK_WITHOUT_MODES = (Alert.missing_extension, "4.3.9", "pre_shared_key without psk_key_exchange_modes")
     MISSING_EXTENSION = (Alert.missing_extension, "9.2", "an extension that must be there is missing")
     # -- versions -------------------------------------------------------------------------------------------------

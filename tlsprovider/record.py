@@ -437,6 +437,10 @@ class RecordWriter:
         self._sequence = 0
         self.records_left = secret.suite.record_limit
 
+    def unprotect(self) -> None:
+        """Back to plaintext, for the hello that follows early data and a HelloRetryRequest."""
+        self._aead, self._iv = None, 0
+
     def forget(self) -> None:
         """The connection has failed: let go of the key (section 6). What was written before is still to be sent."""
         self._aead, self._iv = None, 0

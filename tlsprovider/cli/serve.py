@@ -14,7 +14,7 @@ from tlsprovider.cli.failures import Failure, sentence
 from tlsprovider.cli.options import Address, address, common, common_fields, identity_from
 from tlsprovider.cli.parameters import Negotiated
 from tlsprovider.cli.talk import Echo, Page, Talk
-from tlsprovider.config import ServerConfig
+from tlsprovider.config import MAX_EARLY_DATA, MAX_TICKET_COUNT, ServerConfig
 from tlsprovider.providers import get_provider
 from tlsprovider.trust import TrustStore
 
@@ -51,6 +51,12 @@ class Service:
     type=click.Choice(["none", "request", "require"]),
     help="Whether to ask clients for a certificate; with --client-ca the default is require.",
 )
+@click.option(
+    "--tickets", type=click.IntRange(0, MAX_TICKET_COUNT), metavar="N", help="Session tickets for a client; 0: none."
+)
+@click.option(
+    "--early-data", type=click.IntRange(0, MAX_EARLY_DATA), metavar="BYTES", help="Accept so much early data (0-RTT)."
+)
 @click.option("--framework", type=click.Choice(["trio", "twisted"]), default="trio", show_default=True)
 @common
 def command(
@@ -60,6 +66,8 @@ def command(
     http: bool,
     client_ca: str | None,
     client_auth: str | None,
+    tickets: int | None,
+    early_data: int | None,
     framework: str,
     provider: str,
     **options: str | None,
@@ -72,6 +80,10 @@ def command(
     if http:
         options["alpn"] = options["alpn"] or "http/1.1"
     fields = common_fields(**options)
+    if tickets is not None:
+        fields["ticket_count"] = tickets
+    if early_data is not None:
+        fields["max_early_data"] = early_data
     if client_auth is not None or client_ca is not None:
         fields["client_auth"] = client_auth or "require"
     config = ServerConfig(

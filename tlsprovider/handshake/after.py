@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from tlsprovider.crypto.schedule import TrafficSecret, export
 from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
-from tlsprovider.handshake.steps import ApplicationSecrets, Established, decode_alert, tell, tell_alert
+from tlsprovider.handshake.results import ApplicationSecrets, Established
+from tlsprovider.handshake.steps import decode_alert, tell, tell_alert
 from tlsprovider.handshake.tickets import make_tickets, session_of
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter

@@ -13,8 +13,9 @@ from tlsprovider.iana import CipherSuite, RegistryEnum
 
 if TYPE_CHECKING:
     from tlsprovider.identity import Identity
+    from tlsprovider.interfaces import IEngine
 
-__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "tls12_ciphers"]
+__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "tell_port", "tls12_ciphers"]
 
 MAX_PLAINTEXT: Final = 1 << 14
 
@@ -62,6 +63,13 @@ def check_name(config: ClientConfig, server_hostname: str | None) -> str | None:
             " give one, pin the key (TrustStore.pinned), or say insecure_skip_verify=True"
         )
     return sni_name(server_hostname) if server_hostname is not None else None
+
+
+def tell_port(engine: IEngine, port: int) -> None:
+    """Sessions are kept apart by the server's port, by an engine that keeps them."""
+    set_port = getattr(engine, "set_port", None)
+    if set_port is not None:
+        set_port(port)
 
 
 class _Made(Generic[T]):
