@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 from loop import pump, transfer
-from resuming import World, messages_of
+from resuming import World, identity, messages_of, trust
 
 from tlsprovider.crypto.tickets import WINDOW, TicketKey, TicketKeyRing
 from tlsprovider.engine import NativeEngine
@@ -323,6 +323,27 @@ class TestReplays:
             True,
             True,
         ]
+
+
+class TestClientCertificates:
+    def test_the_hook_is_asked_before_anything_is_accepted(self) -> None:
+        """Whoever resumes is judged again, and nothing that it sent early is shown before."""
+        answers = iter([True, True, CertificateFault("no longer a customer")])
+        world = EarlyWorld(
+            {"identity": identity("alice", client=True)},
+            {"client_auth": "require", "trust": trust(), "verify_peer": lambda question: next(answers)},
+        )
+        _, server = world.early()
+        assert server.read() == DATA
+        server.write(b"more tickets")
+        client, server = world.engines()
+        client.write_early(DATA)
+        go_on(client)
+        transfer(client, server)
+        with pytest.raises(CertificateFault, match="no longer"):
+            server.do_handshake()
+        assert server.early_data != "accepted"
+        assert server.read_early() == b""
 
 
 class TestHook:

@@ -67,7 +67,7 @@ class NativeEngine:
         self._busy = False
         self._peer_ended = False
         self._closed_early = False
-        self._early = b""
+        self._early = bytearray()
         self._config: Any = handshake.config
 
     def __repr__(self) -> str:
@@ -187,7 +187,8 @@ class NativeEngine:
         """
         if isinstance(self._handshake, ServerHandshake):
             return self._handshake.take_early(max_bytes)
-        data, self._early = self._early[:max_bytes], self._early[max_bytes:] if max_bytes is not None else b""
+        data = bytes(self._early[:max_bytes])
+        del self._early[: len(data)]
         return data
 
     # -- sessions of a client, before the handshake begins -----------------------------------------------------------
@@ -272,7 +273,8 @@ class NativeEngine:
         self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
     ) -> None:
         self._config = handshake.config
-        self._early = handshake.early if self.is_server else b""
+        if isinstance(handshake, ServerHandshake):
+            self._early = handshake.early
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")

@@ -33,7 +33,7 @@ from tlsprovider.errors import CertificateFault, Fault, PeerFault
 from tlsprovider.handshake import negotiate
 from tlsprovider.handshake.psk import Psk, externals, fingerprint, modes, of_session, psk_extension, with_binders
 from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
-from tlsprovider.handshake.steps import Steps, certificate_message, per_config
+from tlsprovider.handshake.steps import Steps, call_hook, certificate_message, per_config
 from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
@@ -187,7 +187,7 @@ class ClientHandshake(Steps):
     def _choose_session(self, key: SessionKey) -> tuple[Psk, ...]:
         """A session to resume, whose server would be believed now as well; none, or one."""
         now = self.config.clock()
-        session = self.session or self.config.sessions.take(key, now)  # type: ignore[union-attr]
+        session = self.session or call_hook("sessions", lambda store: store.take(key, now), self.config.sessions)
         if session is None or not self._may_resume(session, key, now):
             return ()
         try:

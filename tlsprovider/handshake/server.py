@@ -92,6 +92,7 @@ class ServerHandshake(ServerPsks):
         if group is not None and share is None:
             self._send_hello_retry_request(hello, suite, group)
             hello, share = await self._read_second_client_hello(hello, group, psk)
+        peer = await self.verify_psk(psk.psk) if psk is not None else None
         early = await self.accept_early_data(hello, asked, psk, suite)
         shown = await self._choose_identity(asked) if psk is None else None
 
@@ -111,7 +112,8 @@ class ServerHandshake(ServerPsks):
         if early is not None:
             await self.read_end_of_early_data()
             self.reader.change_keys(theirs)
-        peer = await self._authenticate_client(psk)
+        if peer is None:
+            peer = await self._read_client_certificate()
         await self.read_finished(peer, theirs)
         self.reader.change_keys(secrets.read)
         if self._gives_tickets(asked, psk):
@@ -283,12 +285,6 @@ class ServerHandshake(ServerPsks):
         await self.send_certificate_verify(identity, scheme)
 
     # -- the client's protected flight -----------------------------------------------------------------------------
-
-    async def _authenticate_client(self, psk: Chosen | None) -> VerifiedPeer:
-        """By a certificate, if one is wanted; or, with a key that both hold, as it was then (section 2.2)."""
-        if psk is not None:
-            return await self.verify_psk(psk.psk)
-        return await self._read_client_certificate()
 
     async def _read_client_certificate(self) -> VerifiedPeer:
         if self.config.client_auth == "none":

@@ -12,11 +12,12 @@ from tlsprovider.crypto.suites import Suite
 from tlsprovider.errors import CertificateFault, ConfigError, Fault, HookError, PeerFault
 from tlsprovider.handshake import negotiate
 from tlsprovider.handshake.psk import MAX_TRIED, Psk, check_binder, externals, fingerprint, of_external, of_session
-from tlsprovider.handshake.steps import Steps
+from tlsprovider.handshake.steps import Steps, call_hook
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType
 from tlsprovider.psk import ExternalPsk
 from tlsprovider.questions import AcceptEarlyData, FindSession
+from tlsprovider.record import RecordReader, RecordWriter
 from tlsprovider.session import Session
 from tlsprovider.wire.messages import ClientHello, EndOfEarlyData
 
@@ -51,9 +52,12 @@ class ServerPsks(Steps):
 
     is_server: ClassVar[bool] = True
     config: ServerConfig
-    # What came early and was not read yet; and how much more may come.
-    early = b""
-    _early_left = 0
+
+    def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
+        super().__init__(config, reader, writer)
+        # What came early and was not read yet; and how much more may come.
+        self.early = bytearray()
+        self._early_left = 0
 
     # -- which key, section 4.3.11 ---------------------------------------------------------------------------------
 
@@ -71,8 +75,10 @@ class ServerPsks(Steps):
         return found
 
     def _open_ticket(self, ticket: bytes) -> Psk | None:
-        tickets = self.config.tickets
-        state = tickets.open(ticket, self.config.clock()) if tickets is not None else None
+        if self.config.tickets is None:
+            return None
+        now = self.config.clock()
+        state = call_hook("tickets", lambda tickets: tickets.open(ticket, now), self.config.tickets)
         if state is None:
             return None
         try:
@@ -161,8 +167,10 @@ class ServerPsks(Steps):
         """Section 8: sent just now by the client's clock, and never seen before; then the application is asked."""
         config = self.config
         (_, obfuscated_age), binder = offered.identities[0], offered.binders[0]
-        sent = session.issued + session.stated_age(obfuscated_age)
-        if config.tickets is None or not config.tickets.first_use(binder, sent, config.clock()):
+        sent, now = session.issued + session.stated_age(obfuscated_age), config.clock()
+        if config.tickets is None:
+            return False
+        if not call_hook("tickets", lambda tickets: tickets.first_use(binder, sent, now), config.tickets):
             return False
         if config.accept_early_data is None:
             return True
@@ -194,5 +202,6 @@ class ServerPsks(Steps):
 
     def take_early(self, most: int | None) -> bytes:
         """What came early, at most ``most`` bytes; empty when there is nothing now."""
-        data, self.early = self.early[:most], self.early[most:] if most is not None else b""
+        data = bytes(self.early[:most])
+        del self.early[: len(data)]
         return data
