@@ -335,7 +335,7 @@ class TestReading:
                 return getattr(self.engine, name)
 
         pair = connect()
-        engine: Any = Sated(pair.server_tls.getHandle())
+        engine: Any = Sated(pair.server_tls.getHandle().engine)
         pair.server_tls._engine = engine
         engine.wants_input = False
         pair.client_tls.write(b"one ")

@@ -94,6 +94,15 @@ class NativeEngine:
         return self._handshake.question if self._handshake is not None else None
 
     @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._handshake.peer_address if self._handshake is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._handshake is not None:
+            self._handshake.peer_address = address
+
+    @property
     def wants_input(self) -> bool:
         if self._failure is not None:
             return False

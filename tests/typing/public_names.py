@@ -91,6 +91,9 @@ async def streams() -> None:
     async with await open_tls_stream("example.com", 443, client) as stream:
         assert_type(stream, TLSStream[trio.SocketStream])
         assert_type(stream.alpn, str | None)
+        assert_type(await stream.receive_some(), bytes)
+        assert_type(stream.receive_nowait(100), bytes)
+        assert_type(await stream.unwrap(), tuple[trio.SocketStream, bytes])
     await serve_tls(serve, 443, server, host="localhost")
 
 

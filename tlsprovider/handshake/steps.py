@@ -134,6 +134,7 @@ class Steps:
         self.state = "start"
         self.client_random = b""
         self.server_name: str | None = None
+        self.peer_address: tuple[str, int] | None = None
         self.question: Question[Any] | None = None
         self.peer_ended = False
         self.peer_canceled = False
@@ -284,6 +285,7 @@ class Steps:
             question.pending = result
         elif not isinstance(result, Later):
             return result
+        question.time_limit = self.config.answer_timeout
         self.flush()
         self.question = question
         while not question.answered:
@@ -324,8 +326,12 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        verified = self.verify_chain(chain.certificates)
-        await self._ask_about_peer(chain.certificates, verified, stapled)
+        try:
+            verified = self.verify_chain(chain.certificates)
+            await self._ask_about_peer(chain.certificates, verified, stapled)
+        except CertificateFault as fault:
+            fault.certificates = chain.certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:

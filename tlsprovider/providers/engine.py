@@ -86,6 +86,15 @@ class LibraryEngine:
         return self._gate.question if self._gate is not None else None
 
     @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._gate.peer_address if self._gate is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._gate is not None:
+            self._gate.peer_address = address
+
+    @property
     def wants_input(self) -> bool:
         if self._failure is not None:
             return False
@@ -187,7 +196,8 @@ class LibraryEngine:
             return None
         finally:
             self._busy = False
-        self._config = gate.config
+        # A gate may have had to find out on the way.
+        self._config, self.is_server = gate.config, gate.is_server
         self._passed, self._owed = passed, gate.owed
         passed.library.release_secrets()
         self._gate = self._coroutine = None

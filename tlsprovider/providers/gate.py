@@ -214,6 +214,13 @@ class Gate(Steps):
         if not chain:
             self.insist_on_certificate()
             return (), ()
+        try:
+            return chain, await self._verify(library, chain)
+        except CertificateFault as fault:
+            fault.certificates = chain
+            raise
+
+    async def _verify(self, library: Library, chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
         if library.verifies:
             verified = parse_chain(library.verified_chain())
         elif self.config.insecure_skip_verify:
@@ -236,7 +243,7 @@ class Gate(Steps):
                 raise CertificateFault("verify_peer refused the certificate")
             if answer is not True:
                 raise HookError(f"verify_peer must answer True, False or a CertificateFault; it answered {answer!r}")
-        return chain, verified
+        return verified
 
     def insist_on_certificate(self) -> None:
         """The peer has shown none."""
@@ -348,7 +355,7 @@ class ServerGate(Gate):
         offer = Offer.read(await self.read(HandshakeType.client_hello))
         self.client_random, self.server_name = offer.random, offer.server_name
         if self.config.on_client_hello is not None:
-            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question())
+            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question(self.peer_address))
             if not isinstance(answer, type(self.config)):
                 raise HookError(f"on_client_hello must answer the ServerConfig to go on with; it answered {answer!r}")
             self.config = answer

@@ -56,3 +56,6 @@ class TLSListener(trio.abc.Listener[TLSStream[T_Stream]], Generic[T_Stream]):
     async def aclose(self) -> None:
         """Close the transport listener; connections that were accepted stay."""
         await self.transport_listener.aclose()
+
+
+trio.SSLListener.register(TLSListener)  # as the stream
