@@ -12,9 +12,6 @@ KNOWN: dict[str, tuple[str, ...]] = {
         "twisted.protocols.test.test_tls.TLSMemoryBIOTests.test_loseConnectionAfterConnectionLost",
         "twisted.protocols.test.test_tls.TLSMemoryBIOTests.test_loseConnectionTwice",
     ),
-    'Its connection is an object that does no TLS, and is fed with b"hello". Ours reads records, and that is none.': (
-        "twisted.protocols.test.test_tls.TLSProducerTests.test_streamingProducerBothTransportsDecideToPause",
-    ),
     "Its connection is an object that can do nothing but begin a handshake. Ours fails, and has a limit of time for the"
     " transport to close, which the test leaves on the reactor.": (
         "twisted.web.test.test_agent.AgentHTTPSTests.test_connectHTTPSCustomConnectionCreator",

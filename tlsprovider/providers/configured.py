@@ -16,8 +16,8 @@ from tlsprovider.config import ClientConfig
 from tlsprovider.crypto.certificates import certificate_der
 from tlsprovider.errors import TLSError
 from tlsprovider.providers.engine import LibraryEngine
-from tlsprovider.providers.gate import Gate, Passed, parse_chain
-from tlsprovider.providers.library import Relayed
+from tlsprovider.providers.gate import Gate, Passed, next_record, parse_chain
+from tlsprovider.providers.library import Library, Relayed
 from tlsprovider.providers.openssl import OVERHEAD, Notes, OpenSSLConnection, provider
 from tlsprovider.providers.shared import MAX_PLAINTEXT
 from tlsprovider.trust import TrustStore
@@ -37,8 +37,58 @@ _NO_NOTES = Notes(is_server=False, keylog=None)
 
 def engine_around(connection: SSL.Connection) -> IEngine:
     """An engine that alone uses ``connection`` from now on, a client or a server before the first byte."""
-    engine: IEngine = LibraryEngine(_OpenGate(_Configured(connection)), provider.name, provider.supports)
+    engine: IEngine = ConfiguredEngine(_OpenGate(_Configured(connection)), provider.name, provider.supports)
     return engine
+
+
+class ConfiguredEngine(LibraryEngine):
+    """An engine that gives its connection all that arrives at once, as nothing is kept from it anyhow.
+
+    pyOpenSSL says that there is nothing more by an exception, which takes longer than looking at the headers here: a
+    record is read by one call, and only one without plaintext can have something to be sent for an answer.
+    """
+
+    _passed: _Judged | None
+
+    def process_incoming(self, data: bytes | bytearray | memoryview) -> None:
+        """See :meth:`IEngine.process_incoming`."""
+        if self._passed is None or self._failure is not None or self._closed:
+            super().process_incoming(data)
+            return
+        self._passed.library.feed(memoryview(data))
+        received = self._received
+        if received:
+            received += data
+            data = received
+        self._guard(self._open_records, data)
+
+    def _open_records(self, source: bytes | bytearray | memoryview) -> None:
+        """Read as often as there are whole records in ``source``; the rest is kept, to know where the next begins."""
+        received, end, count = self._received, 0, 0
+        with memoryview(source) as view:
+            while following := next_record(view, end):
+                end = following
+                count += 1
+            if source is not received:
+                received += view[end:]
+        if source is received:
+            del received[:end]
+        answers = True
+        try:
+            answers = self._read_each(count)
+        finally:
+            if answers:
+                self._take_outgoing()
+
+    def _read_each(self, count: int) -> bool:
+        """Whether there was a record without plaintext: nothing else is answered."""
+        silent = False
+        for _ in range(count):
+            before = self._pending
+            if self._read_record():
+                return True
+            silent = silent or self._pending == before
+        return silent
 
 
 class _Configured(OpenSSLConnection):
@@ -76,6 +126,9 @@ class _Configured(OpenSSLConnection):
     def write(self, data: memoryview) -> None:
         if self._unsent:
             self._unsent += data
+            return
+        if len(data) > MAX_PLAINTEXT and self._connection.get_protocol_version() == SSL.TLS1_3_VERSION:
+            super().write(data)
             return
         self._expected += len(data) + (len(data) // MAX_PLAINTEXT + 1) * OVERHEAD
         sent = 0
@@ -140,6 +193,8 @@ class _OpenGate(Gate):
     """A gate that lets everything through at once."""
 
     is_server = True
+    # So much of what is in ``received`` the connection has already.
+    _fed = 0
 
     def __init__(self, library: _Configured) -> None:
         super().__init__(_NO_CONFIG, lambda *_: library, None)
@@ -149,13 +204,31 @@ class _OpenGate(Gate):
         """The connection has said by itself what there is to say."""
         return b""
 
+    def advance(self, library: Library) -> bool:
+        """As in :class:`Gate`, but with all that has arrived. Whole records stay only if there may be data in them."""
+        received = self.received
+        if len(received) > self._fed:
+            library.feed(bytes(received[self._fed :]))
+        try:
+            complete = library.handshake()
+        except TLSError:
+            self._release_alert(library)
+            raise
+        if not complete:
+            start = 0
+            while end := next_record(received, start):
+                start = end
+            del received[:start]
+        self._fed = len(received)
+        return complete
+
     async def make(self) -> Passed:
         self.enter("handshake")
         library = self._configured
         # pyOpenSSL does not tell, but a client speaks first.
         self.is_server = bool(self.received)  # type: ignore[misc]
         while not self.advance(library):
-            self.released += library.outgoing()
+            self.released.append(library.outgoing())
             await self.want_read()
-        self.released += library.outgoing()
+        self.released.append(library.outgoing())
         return _Judged(library)

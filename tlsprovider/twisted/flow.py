@@ -6,9 +6,31 @@ from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-__all__ = ["ProducerGate"]
+__all__ = ["ProducerGate", "send_now", "sends_now"]
+
+
+def sends_now(transport: object) -> bool:
+    """Whether :func:`send_now` is for this transport."""
+    return isinstance(transport, Connection)
+
+
+def send_now(transport: Any, data: bytes) -> None:
+    """``transport.write(data)``, but without waiting for the reactor to say that the socket takes it.
+
+    Nearly always it does, as nothing was sent for a while; asking the reactor first takes longer than sending. What the
+    socket doesn't take goes the usual way, and so does everything if anything is waiting already, or has gone wrong.
+    """
+    if transport.connected and not transport._tempDataBuffer and len(transport.dataBuffer) == transport.offset:
+        sent = transport.writeSomeData(data)
+        if sent == len(data):
+            return
+        # Otherwise it may also be an exception, which the reactor will find as well.
+        if isinstance(sent, int):
+            data = data[sent:]
+    transport.write(data)
 
 
 @implementer(IPushProducer)
