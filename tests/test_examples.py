@@ -68,6 +68,8 @@ def test_twisted_web_server_and_both_clients_of_it(folder: Path) -> None:
         said = run(folder, "twisted_client.py", "ca.pem", port)
         assert said.startswith("HTTP/1.1 200 OK\n")
         assert "hello over TLS, http/1.1\n" in said
+        url = f"https://localhost:{port}/"
+        assert run(folder, "twisted_treq.py", "ca.pem", url, url) == f"{url} 200 b'hello over TLS, http/1.1\\n'\n" * 2
         said = run(folder, "socket_client.py", "ca.pem", port)
         assert said.startswith("TLSv1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768\n")
         assert "hello over TLS, no ALPN\n" in said

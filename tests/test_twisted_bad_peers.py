@@ -15,6 +15,8 @@ from twisted_pair import write_files as write_files
 
 GARBAGE = "\x00\xff" * 50
 REQUEST = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+ANSWER = "HTTP/1.1 400 Bad Request\r\n\r\n"
+BANNER = "SSH-2.0-OpenSSH_10.0\r\n"
 # A record header and the beginning of a ClientHello, and then no more.
 HALF_A_HELLO = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
 GOES_AWAY = "goes away"
@@ -69,25 +71,6 @@ async def bad_clients(reactor: Any, words: str, greetings: list[str]) -> list[An
     return told
 
 
-@pytest.mark.parametrize("reactor", REACTORS)
-def test_bad_clients(files: Files, reactor: str) -> None:
-    garbage, http, silent, half, gone = in_child(
-        bad_clients,
-        f"tlsp:0:interface=127.0.0.1:privateKey={files.both}:handshakeTimeout=0.2",
-        [GARBAGE, REQUEST, "", HALF_A_HELLO, GOES_AWAY],
-        reactor=reactor,
-    )
-    unexpected_message = [21, 3, 3, 0, 2, 2, 10]
-    assert garbage[0] == "PeerFault" and garbage[1].startswith("the peer does not speak TLS")
-    assert garbage[2] == unexpected_message
-    assert http[0] == "PeerFault" and "these are the words of plain HTTP" in http[1]
-    assert http[2] == unexpected_message
-    for kind, text, received in (silent, half):
-        assert kind == "TimeoutError" and "the TLS handshake took longer than 0.2 seconds" in text
-        assert received == []
-    assert gone[0] == "ConnectionLost" and "during the TLS handshake" in gone[1]
-
-
 async def bad_servers(reactor: Any, words: str, greetings: list[str]) -> list[Any]:
     """How the Deferred of our client's endpoint fails for each; the server's side ends too."""
     from twisted.internet.defer import DeferredQueue
@@ -116,18 +99,38 @@ async def bad_servers(reactor: Any, words: str, greetings: list[str]) -> list[An
     return told
 
 
-@pytest.mark.parametrize("reactor", REACTORS)
-def test_bad_servers(files: Files, reactor: str) -> None:
-    garbage, http, ssh, silent, gone = in_child(
-        bad_servers,
-        f"tlsp:127.0.0.1:PORT:hostname=localhost:trustRoots={files.ca}:handshakeTimeout=0.2",
-        [GARBAGE, "HTTP/1.1 400 Bad Request\r\n\r\n", "SSH-2.0-OpenSSH_10.0\r\n", "", GOES_AWAY],
-        reactor=reactor,
-    )
-    assert garbage[0] == ssh[0] == "PeerFault" and garbage[1].startswith("the peer does not speak TLS")
-    assert http[0] == "PeerFault" and "these are the words of plain HTTP" in http[1]
-    assert silent[0] == "TimeoutError" and "the TLS handshake took longer than 0.2 seconds" in silent[1]
-    assert gone[0] == "ConnectionLost" and "during the TLS handshake" in gone[1]
+async def given_up(reactor: Any, words: str, greeting: str) -> list[Any]:
+    """The Deferred is cancelled in the middle of the handshake."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import TCP4ServerEndpoint, clientFromString
+    from twisted.internet.protocol import Factory, Protocol
+    from twisted.internet.task import deferLater
+
+    told: list[Any] = []
+    begun: Deferred[None] = Deferred()
+    peer = plain_peer(greeting)
+
+    class Client(Protocol):
+        def connectionMade(self) -> None:
+            begun.callback(None)
+
+        def connectionLost(self, reason: Any) -> None:
+            told.append(type(reason.value).__name__)
+
+    port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Factory.forProtocol(lambda: peer))
+    endpoint = clientFromString(reactor, words.replace("PORT", str(port.getHost().port)))
+    connecting = endpoint.connect(Factory.forProtocol(Client))
+    await begun
+    while not peer.received:
+        await deferLater(reactor, 0)
+    connecting.cancel()
+    try:
+        await connecting
+    except Exception as problem:
+        told.append(type(problem).__name__)
+    await peer.ended
+    await port.stopListening()
+    return told
 
 
 async def useless_factories(reactor: Any, server_words: str, client_words: str) -> list[list[str]]:
@@ -172,15 +175,63 @@ async def useless_factories(reactor: Any, server_words: str, client_words: str) 
     return told
 
 
-@pytest.mark.parametrize("reactor", REACTORS)
-def test_useless_factories(files: Files, reactor: str) -> None:
-    told = in_child(
-        useless_factories,
+async def all_of_it(reactor: Any, server_words: str, client_words: str) -> dict[str, Any]:
+    short = ":handshakeTimeout=0.2"
+    return {
+        "bad clients": await bad_clients(reactor, server_words, [GARBAGE, REQUEST, GOES_AWAY]),
+        "silent clients": await bad_clients(reactor, server_words + short, ["", HALF_A_HELLO]),
+        "bad servers": await bad_servers(reactor, client_words, [GARBAGE, ANSWER, BANNER, GOES_AWAY]),
+        "silent servers": await bad_servers(reactor, client_words + short, [""]),
+        "given up": await given_up(reactor, client_words, ""),
+        "useless factories": await useless_factories(reactor, server_words, client_words),
+    }
+
+
+@pytest.fixture(scope="module", params=REACTORS)
+def told(request: pytest.FixtureRequest, files: Files) -> dict[str, Any]:
+    """One process for each reactor does it all."""
+    words = (
         f"tlsp:0:interface=127.0.0.1:privateKey={files.both}",
         f"tlsp:127.0.0.1:PORT:hostname=localhost:trustRoots={files.ca}",
-        reactor=reactor,
     )
-    assert told == [
+    result: dict[str, Any] = in_child(all_of_it, *words, reactor=request.param)
+    return result
+
+
+def test_bad_clients(told: dict[str, Any]) -> None:
+    garbage, http, gone = told["bad clients"]
+    unexpected_message = [21, 3, 3, 0, 2, 2, 10]
+    assert garbage[0] == "PeerFault" and garbage[1].startswith("the peer does not speak TLS")
+    assert garbage[2] == unexpected_message
+    assert http[0] == "PeerFault" and "these are the words of plain HTTP" in http[1]
+    assert http[2] == unexpected_message
+    assert gone[0] == "ConnectionLost" and "during the TLS handshake" in gone[1]
+
+
+def test_silent_clients(told: dict[str, Any]) -> None:
+    for kind, text, received in told["silent clients"]:
+        assert kind == "TimeoutError" and "the TLS handshake took longer than 0.2 seconds" in text
+        assert received == []
+
+
+def test_bad_servers(told: dict[str, Any]) -> None:
+    garbage, http, ssh, gone = told["bad servers"]
+    assert garbage[0] == ssh[0] == "PeerFault" and garbage[1].startswith("the peer does not speak TLS")
+    assert http[0] == "PeerFault" and "these are the words of plain HTTP" in http[1]
+    assert gone[0] == "ConnectionLost" and "during the TLS handshake" in gone[1]
+
+
+def test_silent_servers(told: dict[str, Any]) -> None:
+    [[kind, text]] = told["silent servers"]
+    assert kind == "TimeoutError" and "the TLS handshake took longer than 0.2 seconds" in text
+
+
+def test_given_up(told: dict[str, Any]) -> None:
+    assert sorted(told["given up"]) == ["ConnectingCancelledError", "ConnectionAborted"]
+
+
+def test_useless_factories(told: dict[str, Any]) -> None:
+    assert told["useless factories"] == [
         ["NoProtocol", "ConnectionLost"],
         ["LookupError", "ConnectionLost"],
         ["ConnectionDone", "ConnectionLost"],

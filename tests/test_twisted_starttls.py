@@ -102,14 +102,6 @@ async def send_mail(reactor: Any, both: str, ca: str) -> list[Any]:
     return [sent, reason, *delivered]
 
 
-@pytest.mark.parametrize("reactor", REACTORS)
-def test_smtp(files: Files, reactor: str) -> None:
-    sent, reason, over, text = in_child(send_mail, files.both, files.ca, reactor=reactor)
-    assert (sent, reason) == (1, "ConnectionDone")
-    assert over == [True, "TLSv1.3"]
-    assert text.encode().endswith(MESSAGE.removesuffix(b"\n"))
-
-
 async def call_by_amp(reactor: Any, both: str, ca: str) -> list[Any]:
     """Both begin in plaintext, agree on TLS, and go on; the client wants to know who answers."""
     from twisted.internet.defer import Deferred
@@ -154,7 +146,23 @@ async def call_by_amp(reactor: Any, both: str, ca: str) -> list[Any]:
     return told
 
 
-@pytest.mark.parametrize("reactor", REACTORS)
-def test_amp(files: Files, reactor: str) -> None:
-    told = in_child(call_by_amp, files.both, files.ca, reactor=reactor)
-    assert told == ["nialp", "delaes", "TLSv1.3", "tlsprovider tests", "ConnectionDone"]
+async def mail_and_amp(reactor: Any, both: str, ca: str) -> list[Any]:
+    return [await send_mail(reactor, both, ca), await call_by_amp(reactor, both, ca)]
+
+
+@pytest.fixture(scope="module", params=REACTORS)
+def told(request: pytest.FixtureRequest, files: Files) -> list[Any]:
+    """One process for each reactor does both."""
+    result: list[Any] = in_child(mail_and_amp, files.both, files.ca, reactor=request.param)
+    return result
+
+
+def test_smtp(told: list[Any]) -> None:
+    sent, reason, over, text = told[0]
+    assert (sent, reason) == (1, "ConnectionDone")
+    assert over == [True, "TLSv1.3"]
+    assert text.encode().endswith(MESSAGE.removesuffix(b"\n"))
+
+
+def test_amp(told: list[Any]) -> None:
+    assert told[1] == ["nialp", "delaes", "TLSv1.3", "tlsprovider tests", "ConnectionDone"]

@@ -25,18 +25,19 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ConfigError, WantRead
 from tlsprovider.iana import ExtensionType
 from tlsprovider.trust import TrustStore
-from tlsprovider.twisted import AgentEndpoints, HTTPSPolicy, TLSClientEndpoint
+from tlsprovider.twisted import AgentEndpoints, HTTPSPolicy, TLSClientEndpoint, install
 from tlsprovider.wire.extensions import decode_server_name
 from tlsprovider.wire.messages import ClientHello
 
 BODY = bytes(range(256)) * 1000
+MESSAGES = ["hello", "x" * 100_000, "bye"]
 
 
 def make_agent(reactor: Any, way: str, trust: str, pool: Any = None) -> Any:
     from twisted.web.client import Agent
 
     config = ClientConfig(trust=TrustStore.from_file(trust))
-    if way == "policy":
+    if way != "endpoints":
         return Agent(reactor, HTTPSPolicy(config), pool=pool)
     return Agent.usingEndpointFactory(reactor, AgentEndpoints(reactor, config), pool=pool)
 
@@ -86,12 +87,6 @@ async def agent_requests(reactor: Any, way: str, both: str, ca: str) -> list[Any
     return [*told, len(connections)]
 
 
-@pytest.mark.parametrize("way", ["policy", "endpoints"])
-def test_agent_with_a_pool(files: Files, way: str) -> None:
-    page = [200, True, "http/1.1"]
-    assert in_child(agent_requests, way, files.both, files.ca) == [page, page, page, 2]
-
-
 async def treq_requests(reactor: Any, way: str, both: str, ca: str) -> list[Any]:
     from treq.client import HTTPClient
 
@@ -103,11 +98,6 @@ async def treq_requests(reactor: Any, way: str, both: str, ca: str) -> list[Any]
     told = [got.code, await got.content() == BODY, posted.code, await posted.content() == BODY[::-1]]
     await port.stopListening()
     return told
-
-
-@pytest.mark.parametrize("way", ["policy", "endpoints"])
-def test_treq(files: Files, way: str) -> None:
-    assert in_child(treq_requests, way, files.both, files.ca) == [200, True, 200, True]
 
 
 async def echo_by_websocket(reactor: Any, way: str, both: str, ca: str, messages: list[str]) -> list[Any]:
@@ -153,7 +143,7 @@ async def echo_by_websocket(reactor: Any, way: str, both: str, ca: str, messages
     port = await serverFromString(reactor, f"tlsp:0:interface=127.0.0.1:privateKey={both}").listen(Site(root))
     url = f"wss://localhost:{port.getHost().port}/echo"
     config = ClientConfig(trust=TrustStore.from_file(ca))
-    if way == "policy":
+    if way != "endpoints":
         endpoint = WebSocketClientEndpoint.new(reactor, url, tlsPolicy=HTTPSPolicy(config))
     else:
         endpoint = WebSocketClientEndpoint(AgentEndpoints(reactor, config), url)
@@ -163,12 +153,6 @@ async def echo_by_websocket(reactor: Any, way: str, both: str, ca: str, messages
     await ended
     await port.stopListening()
     return received
-
-
-@pytest.mark.parametrize("way", ["policy", "endpoints"])
-def test_websockets(files: Files, way: str) -> None:
-    messages = ["hello", "x" * 100_000, "bye"]
-    assert in_child(echo_by_websocket, way, files.both, files.ca, messages) == messages
 
 
 async def agent_failure(reactor: Any, way: str, both: str, stranger: str) -> str:
@@ -183,11 +167,41 @@ async def agent_failure(reactor: Any, way: str, both: str, stranger: str) -> str
     raise AssertionError("the request should have failed")
 
 
-@pytest.mark.parametrize(("way", "kind"), [("policy", "ResponseNeverReceived"), ("endpoints", "CertificateFault")])
-def test_readable_failure(files: Files, way: str, kind: str) -> None:
+async def all_of_it(reactor: Any, way: str, both: str, ca: str, stranger: str) -> dict[str, Any]:
+    if way == "installed":
+        install()
+    return {
+        "agent": await agent_requests(reactor, way, both, ca),
+        "treq": await treq_requests(reactor, way, both, ca),
+        "websockets": await echo_by_websocket(reactor, way, both, ca, MESSAGES),
+        "failure": await agent_failure(reactor, way, both, stranger),
+    }
+
+
+@pytest.fixture(scope="module", params=["policy", "installed", "endpoints"])
+def told(request: pytest.FixtureRequest, files: Files) -> dict[str, Any]:
+    """One process for each way does it all."""
+    result: dict[str, Any] = in_child(all_of_it, request.param, files.both, files.ca, files.client)
+    return {"way": request.param, **result}
+
+
+def test_agent_with_a_pool(told: dict[str, Any]) -> None:
+    page = [200, True, "http/1.1"]
+    assert told["agent"] == [page, page, page, 2]
+
+
+def test_treq(told: dict[str, Any]) -> None:
+    assert told["treq"] == [200, True, 200, True]
+
+
+def test_websockets(told: dict[str, Any]) -> None:
+    assert told["websockets"] == MESSAGES
+
+
+def test_readable_failure(told: dict[str, Any]) -> None:
     """Stock Twisted says ``[<twisted.python.failure.Failure OpenSSL.SSL.Error: [...]>]``, or nothing at all."""
-    text = in_child(agent_failure, way, files.both, files.client)
-    assert text.startswith(f"{kind}: ")
+    kind, _, text = told["failure"].partition(": ")
+    assert kind == ("CertificateFault" if told["way"] == "endpoints" else "ResponseNeverReceived")
     assert "'localhost' was issued by 'tlsprovider tests', which is not in the trust store" in text
 
 

@@ -54,6 +54,9 @@ class InternalError(TLSError):
 class NativeEngine:
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
+    finished: bytes | None = None
+    peer_finished: bytes | None = None
+
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
     ) -> None:
@@ -284,6 +287,7 @@ class NativeEngine:
         self._config = handshake.config
         if isinstance(handshake, ServerHandshake):
             self._early = handshake.early
+        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")

@@ -140,6 +140,8 @@ class Steps:
         self.peer_canceled = False
         self.protected = False
         self.early_data = "not_sent"
+        # The content of both sides' Finished, for channel bindings of the old kind.
+        self.finished = self.peer_finished = b""
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -428,12 +430,14 @@ class Steps:
         verify_data = Finished.decode(data, secret.suite.hash_length)
         if not hmac.compare_digest(verify_data, secret.finished(self.transcript.digest())):
             raise PeerFault(Fault.FINISHED_MISMATCH)
+        self.peer_finished = verify_data
         self.transcript.add(data)
         # Section 5: change_cipher_spec is tolerated until the peer's Finished.
         self.reader.allow_change_cipher_spec = False
 
     def send_finished(self, secret: TrafficSecret) -> None:
-        self.send(HandshakeType.finished, Finished.encode(secret.finished(self.transcript.digest())))
+        self.finished = secret.finished(self.transcript.digest())
+        self.send(HandshakeType.finished, Finished.encode(self.finished))
 
 
 def decode_alert(content: bytes) -> AlertDescription:

@@ -17,6 +17,7 @@ from OpenSSL.crypto import X509
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import matches_name, parse_server_name, sni_name
 from tlsprovider.errors import UnsupportedByProvider
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.providers.contexts import make_context, verify_mode
 from tlsprovider.providers.openssl import provider
 from tlsprovider.providers.shared import check_name
@@ -54,6 +55,8 @@ def _not_for_contexts(config: ClientConfig | ServerConfig) -> Iterator[str]:
             yield f"the hook {field}"
     if config.clock is not time.time:
         yield "a clock of one's own"
+    if isinstance(config, ServerConfig) and isinstance(config.identities, IdentityDirectory):
+        yield "a directory of identities, which changes,"
     if config.trust is not None and not config.trust.needs_name:
         yield "pinned keys"
 

@@ -312,6 +312,11 @@ class TLSConnection(Protocol):
         """The peer's close_notify: it will send nothing more, but may well be reading (RFC 9846 section 6.1)."""
         self._read_closed = True
         if self.disconnecting:
+            if self._producer is not None and not self._producer.pulling:
+                # As TCP has it: who is asked for more is waited for to the end. Who writes when it pleases is not, as
+                # it may never unregister: an HTTPChannel that became a WebSocket doesn't.
+                self._stop_producer()
+                self._close()
             return
         half = IHalfCloseableProtocol(self.wrappedProtocol, None)
         if half is not None:

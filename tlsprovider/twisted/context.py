@@ -14,7 +14,6 @@ from twisted.internet.interfaces import (
     IReactorTime,
 )
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from tlsprovider.config import ClientConfig, ServerConfig
@@ -111,7 +110,7 @@ class ContextFactory:
             log.error("TLS can't begin: {problem}", problem=problem)
             engine = self._refuse(problem, is_server)
         except Exception as problem:
-            log.failure("TLS can't begin", Failure(problem))
+            # Logged with the handshake that fails for it.
             failure = HookError(f"TLS can't begin: {type(problem).__name__}: {problem}")
             failure.__cause__ = problem
             engine = self._refuse(failure, is_server)

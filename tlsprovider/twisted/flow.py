@@ -41,11 +41,13 @@ class ProducerGate:
     sealed. The producer runs only while there is neither, and hears of changes only.
 
     A pull producer is asked again and again through the adapter that Twisted's own TLS uses for that.
+
+    :ivar pulling: whether it is one.
     """
 
     def __init__(self, producer: Any, streaming: bool, consumer: IConsumer) -> None:
         self._producer = producer if streaming else _PullToPush(producer, consumer)
-        self._pulling = not streaming
+        self.pulling = not streaming
         self._producerPaused = False
         self._full = False
         self._held = False
@@ -53,7 +55,7 @@ class ProducerGate:
 
     def start(self) -> None:
         """Begin to ask a pull producer. After registration: from now on it may write."""
-        if self._pulling:
+        if self.pulling:
             self._producer.startStreaming()
 
     def hold(self) -> None:
@@ -82,7 +84,7 @@ class ProducerGate:
 
     def stop_pulling(self) -> None:
         """The producer was unregistered and is not to be asked any more."""
-        if self._pulling:
+        if self.pulling:
             self._producer.stopStreaming()
 
     def _update(self) -> None:

@@ -122,6 +122,10 @@ class Handle:
         """The content of the peer's Finished; None where the engine doesn't tell."""
         return getattr(self.engine, "peer_finished", None)
 
+    def export_keying_material(self, label: bytes, olen: int, context: bytes | None = None) -> bytes:
+        """``olen`` bytes, the same on both sides for the same label and context (RFC 9846 section 7.5)."""
+        return self.engine.export_keying_material(label.decode("utf-8"), context or b"", olen)
+
     def get_session(self) -> None:
         """None: a session of ours is not one of OpenSSL's."""
 

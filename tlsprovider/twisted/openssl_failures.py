@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
 
-from tlsprovider.errors import CertificateFault, PeerFault, TLSError, TruncatedError
+from tlsprovider.errors import CertificateFault, TLSError, TruncatedError
+from tlsprovider.providers.openssl_errors import words_for
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -40,7 +41,7 @@ class _Explained:
 
 
 class ConnectionFailed(_Explained, SSL.Error):
-    """The connection has failed; ``args[0]`` is ``[("tlsprovider", which failure, what happened)]``."""
+    """The connection has failed; ``args[0]`` is ``[("SSL routines", "", reason)]``, in OpenSSL's words if any."""
 
 
 class ConnectionTruncated(_Explained, SSL.SysCallError):
@@ -54,8 +55,7 @@ def as_openssl_error(failure: TLSError, chain: tuple[Any, ...] = ()) -> Connecti
     if isinstance(failure, TruncatedError):
         error = ConnectionTruncated(-1, "Unexpected EOF")
     else:
-        which = failure.fault.name if isinstance(failure, PeerFault) else type(failure).__name__
-        error = ConnectionFailed([("tlsprovider", which, reason)])
+        error = ConnectionFailed([("SSL routines", "", words_for(failure))])
     error.failure = failure
     error.alert = failure.alert
     error.reason = reason

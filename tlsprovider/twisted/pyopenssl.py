@@ -127,8 +127,10 @@ class Connection(Handle):
         finally:
             self._busy = False
         if self._given_up:
-            # By a hook, with abortConnection or failVerification: then Twisted has its reason already.
+            # By a hook, with abortConnection or failVerification: then Twisted has its reason already, and of what the
+            # engine did after that nothing leaves.
             self._give_up()
+            self.engine.process_outgoing()
             raise SSL.WantReadError
         if failure is not None:
             raise self._over(failure)
@@ -265,6 +267,8 @@ class Connection(Handle):
         Raises ``WantReadError`` when there is nothing yet, ``ZeroReturnError`` after the peer's close_notify,
         :exc:`ConnectionTruncated` when the transport ended without that, :exc:`ConnectionFailed`.
         """
+        if bufsiz < 1:
+            raise ValueError(f"recv: there is at least one byte to ask for, not {bufsiz}")
         if not self.engine.handshake_complete:
             raise self._without_handshake()
         try:
@@ -291,13 +295,10 @@ class Connection(Handle):
     def _without_handshake(self) -> SSL.Error:
         """Why there is nothing to read although the handshake isn't complete."""
         failure = self.engine.failure
-        if self._given_up:
-            # By us, so it is the transport that knows how it ends.
-            return SSL.WantReadError()
-        if isinstance(failure, TLSError):
+        if isinstance(failure, TLSError) and not self._given_up:
             return self._over(failure.afresh())
         if self._ended:
-            return self._over(TruncatedError("the peer closed the transport during the TLS handshake"))
+            return self._over(TruncatedError("the transport was closed during the TLS handshake"))
         return SSL.WantReadError()
 
     # -- records ------------------------------------------------------------------------------------------------------

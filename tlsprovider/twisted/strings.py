@@ -107,7 +107,7 @@ def _tried(words: Words, endpoint: E, make_engine: Callable[[], object]) -> E:
     try:
         make_engine()
     except ConfigError as problem:
-        raise words.error(problem) from problem
+        raise words.error(problem) from None
     return endpoint
 
 
@@ -197,7 +197,7 @@ def _directory(words: Words, paths: set[Path]) -> IdentityDirectory:
     try:
         return IdentityDirectory(paths.pop())
     except ConfigError as problem:
-        raise words.error(f"{words.written('privateKey', 'certKey')}: {problem}") from problem
+        raise words.error(f"{words.written('privateKey', 'certKey')}: {problem}") from None
 
 
 def _identity(words: Words, certificate: str) -> Identity | None:
@@ -212,7 +212,7 @@ def _identity(words: Words, certificate: str) -> Identity | None:
         extra = words.path("extraCertChain")
         return identity if extra is None else _continued(identity, extra)
     except ConfigError as problem:
-        raise words.error(f"{words.written('privateKey', certificate, 'extraCertChain')}: {problem}") from problem
+        raise words.error(f"{words.written('privateKey', certificate, 'extraCertChain')}: {problem}") from None
 
 
 def _continued(identity: Identity, path: Path) -> Identity:
@@ -245,7 +245,7 @@ def _config(words: Words, kind: Any, **fields: Any) -> Any:
     try:
         return kind(**fields, **given)
     except ConfigError as problem:
-        raise words.error(problem) from problem
+        raise words.error(problem) from None
 
 
 def _options(reactor: Any, words: Words, handshake_timeout: float) -> dict[str, Any]:

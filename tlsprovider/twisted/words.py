@@ -154,7 +154,7 @@ class Words:
         try:
             return read(self._words[name])
         except ValueError as problem:
-            raise self.error(f"{name}={self._words[name]}: {problem}") from problem
+            raise self.error(f"{name}={self._words[name]}: {problem}") from None
 
     def get(self, name: str, read: Callable[[str], V], default: D) -> V | D:
         return self.read(name, read) if name in self._words else default
