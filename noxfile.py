@@ -52,7 +52,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, over the package and over the examples of use in tests/typing."""
-    session.install("-e", ".", "mypy", "mypy-zope")
+    session.install("-e", ".[pkcs11]", "mypy", "mypy-zope")
     session.run("mypy")
 
 
@@ -85,6 +85,14 @@ def bogo(session: nox.Session) -> None:
     session.run("python", "-m", "bogo", *session.posargs, env={"PYTHONPATH": "tests"})
 
 
+@nox.session(name="twisted-suite")
+def twisted_suite(session: nox.Session) -> None:
+    """Twisted's own tests of TLS, as they are and with each of ours in Twisted's place; see docs/twisted_suite.md."""
+    session.install("-e", ".", "twisted[http2,test,websocket]")
+    for seam in session.posargs or ("stock", "protocol"):
+        session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
+
+
 @nox.session(name="trio-suite")
 def trio_suite(session: nox.Session) -> None:
     """trio's own tests of TLS, over our SSLContext and with our stream in place of its own; see docs/trio_suite.md."""
@@ -94,6 +102,7 @@ def trio_suite(session: nox.Session) -> None:
 
 @nox.session
 def consumers(session: nox.Session) -> None:
-    """Programs that bring their own use of TLS, unchanged, with ours in it."""
-    session.install("-e", ".[test,consumers]")
+    """Programs that bring their own use of TLS, unchanged, with ours in it; and Scrapy, which is built on Twisted."""
+    session.install("-e", ".[test,consumers]", "scrapy>=2.13")
     session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)
+    session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)

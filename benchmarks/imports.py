@@ -21,9 +21,9 @@ IMPORTS = {
 PROGRAM = """
 import time
 {before}
-begin = time.perf_counter()
+begin = time.process_time()
 import {name}
-print(time.perf_counter() - begin)
+print(time.process_time() - begin)
 """
 
 

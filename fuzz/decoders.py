@@ -15,18 +15,20 @@ from tlsprovider.crypto.certificates import (
     parse_certificate,
     parse_server_name,
 )
-from tlsprovider.errors import PeerFault
+from tlsprovider.errors import ConfigError, PeerFault
 from tlsprovider.handshake.steps import decode_alert
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.providers.hello import Offer
+from tlsprovider.session import Session
 from tlsprovider.wire import extensions as ext
-from tlsprovider.wire.codec import u16, u24, vector16, vector24
+from tlsprovider.wire.codec import u16, u24, u32, vector16, vector24
 from tlsprovider.wire.messages import (
     Certificate,
     CertificateRequest,
     CertificateVerify,
     ClientHello,
     EncryptedExtensions,
+    EndOfEarlyData,
     Finished,
     KeyUpdate,
     NewSessionTicket,
@@ -77,7 +79,8 @@ def own(value: Any, data: bytes) -> bytes:
 MESSAGES: dict[int, tuple[Decode, Encode | None]] = {
     1: (ClientHello.decode, encode_client_hello),
     2: (lambda data: ServerHello.decode(data, EVERYTHING), encode_server_hello),
-    4: (NewSessionTicket.decode, None),
+    4: (NewSessionTicket.decode, own),
+    5: (EndOfEarlyData.decode, lambda value, data: EndOfEarlyData.encode()),
     8: (lambda data: EncryptedExtensions.decode(data, EVERYTHING), own),
     11: (lambda data: Certificate.decode(data, EVERYTHING, 10), encode_certificate),
     13: (CertificateRequest.decode, own),
@@ -97,6 +100,9 @@ CONTENTS: dict[int, tuple[Decode, Encode | None]] = {
     X.cookie: (ext.decode_cookie, given(ext.encode_cookie)),
     X.certificate_authorities: (ext.decode_authorities, given(ext.encode_authorities)),
     X.status_request: (ext.decode_status_request, None),
+    X.pre_shared_key: (ext.decode_offered_psks, given(ext.encode_offered_psks)),
+    X.psk_key_exchange_modes: (ext.decode_psk_modes, given(ext.encode_psk_modes)),
+    X.early_data: (ext.decode_max_early_data, given(u32)),
     X.signed_certificate_timestamp: (ext.decode_scts, lambda value, data: vector16(b"".join(map(vector16, value)))),
     # Answers, under numbers that no extension above has.
     120: (partial(ext.decode_selected_u16, number=X.supported_versions), given(u16)),
@@ -117,12 +123,23 @@ def look_at_certificate(data: bytes) -> None:
         matches_name(certificate, parse_server_name(name))
 
 
+def read_session(data: bytes) -> None:
+    """What an application kept in a database, and somebody else has changed."""
+    try:
+        session = Session.from_bytes(data)
+    except ConfigError:
+        return
+    assert Session.from_bytes(session.to_bytes()).to_bytes() == session.to_bytes()
+
+
 def decode(kind: int, body: bytes) -> None:
     """``kind``: a handshake message by its type, or 128 and more: the content of an extension; 255: a certificate."""
     decoder: Decode
     encoder: Encode | None
     if kind == 255:
         decoder, encoder = look_at_certificate, None
+    elif kind == 253:
+        decoder, encoder = read_session, None
     elif kind == 254:
         decoder, encoder = Offer.read, None
         body = b"\x01" + u24(len(body)) + body

@@ -232,7 +232,8 @@ def split_messages(flight: bytes) -> list[bytes]:
     return messages
 
 
-Fields = tuple[dict[str, object], dict[str, object]]
+# Those of the two configurations, or the name of a variant of tests/conversation.py.
+Fields = str | tuple[dict[str, object], dict[str, object]]
 
 
 def lying_sides(fields: Fields, lies: Lies, liar_is_server: bool, believed: bool) -> tuple[Side, Side]:

@@ -11,7 +11,7 @@ FROM_CLIENT = [b"GET / ", b"and more"]
 FROM_SERVER = [b"200 OK", b"body " * 40]
 # The last one has what is negotiated besides keys, and a client without a certificate that is asked for one.
 CONFIGURATIONS: list[Fields] = [
-    *VARIANTS.values(),
+    *VARIANTS,
     (
         {"alpn": ["h2", "http/1.1"], "verify_peer": lambda question: True, "identity": None},
         {"alpn": ["http/1.1"], "client_auth": "request"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conversation import Side, Wire, converse, sides
+from conversation import Side, Wire, converse, session_of, sides
 
 from fuzz import peers
 from fuzz.decoders import MESSAGES
@@ -10,13 +10,18 @@ from fuzz.harness import Fields, split_extensions
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType
 from tlsprovider.wire import extensions as ext
-from tlsprovider.wire.codec import u16, vector16, vector24
+from tlsprovider.wire.codec import u16, u32, vector16, vector24
 
 __all__ = ["seeds"]
 
 # What no conversation here has in it: a ticket, a cookie, authorities, a stapled answer, time stamps, a single share.
 RARE = (
     bytes((HandshakeType.new_session_ticket,)) + bytes(8) + b"\x01n" + b"\x00\x06ticket" + b"\x00\x00",
+    bytes((128 + X.pre_shared_key,)) + ext.encode_offered_psks(ext.OfferedPsks(((b"ticket", 1),), (bytes(32),))),
+    bytes((128 + X.psk_key_exchange_modes,)) + ext.encode_psk_modes([1, 0]),
+    bytes((128 + X.early_data,)) + u32(1000),
+    bytes((HandshakeType.end_of_early_data,)),
+    bytes((253,)) + session_of(b"", b"ticket").to_bytes(),
     bytes((128 + X.cookie,)) + ext.encode_cookie(b"cookie"),
     bytes((128 + X.certificate_authorities,)) + ext.encode_authorities([b"one", b"two"]),
     bytes((128 + X.signed_certificate_timestamp,)) + vector16(vector16(b"one") + vector16(b"two")),

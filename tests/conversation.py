@@ -23,9 +23,12 @@ from tlsprovider.engine import InternalError, NativeEngine
 from tlsprovider.errors import AlertReceived, ClosedByPeer, TLSError, TruncatedError, WantRead
 from tlsprovider.events import Event
 from tlsprovider.handshake.client import ClientHandshake
+from tlsprovider.handshake.psk import fingerprint
 from tlsprovider.handshake.server import ServerHandshake
+from tlsprovider.iana import CipherSuite
 from tlsprovider.identity import Identity
 from tlsprovider.record import RecordReader, RecordWriter
+from tlsprovider.session import Session, SessionKey
 from tlsprovider.trust import TrustStore
 
 FROM_CLIENT = [b"GET / " * 3000, b"and more"]
@@ -35,6 +38,9 @@ VARIANTS: dict[str, tuple[dict[str, object], dict[str, object]]] = {
     "plain": ({}, {}),
     "retry": ({"key_shares": ["x25519"]}, {"groups": ["secp256r1"]}),
     "client certificate": ({}, {"client_auth": "require"}),
+    # The client has a session of this server's, with the certificate of both.
+    "resumed": ({}, {"client_auth": "require", "ticket_count": 1}),
+    "resumed after retry": ({"key_shares": ["x25519"]}, {"client_auth": "require", "groups": ["secp256r1"]}),
 }
 
 
@@ -53,6 +59,31 @@ def identities() -> tuple[Identity, Identity, TrustStore]:
         for leaf, name in zip(leaves, (b"localhost", b"alice"), strict=True)
     )
     return server, client, TrustStore.from_crypto([authority])
+
+
+def session_of(fingerprint: bytes, ticket: bytes, peer: Identity | None = None) -> Session:
+    """The same on both sides, but for what belongs to one."""
+    return Session(
+        secret=hashlib.sha256(b"session").digest(),
+        ticket=ticket,
+        cipher_suite=CipherSuite.TLS_AES_128_GCM_SHA256,
+        server_name="localhost",
+        alpn=None,
+        peer_certificates=peer.certificates if peer is not None else (),
+        fingerprint=fingerprint,
+        issued=NOW,
+        lifetime=3600,
+        authenticated=NOW,
+    )
+
+
+def acquaint(client: ClientConfig, server: ServerConfig) -> None:
+    """Give the client a session that the server resumes."""
+    of_server, of_client, _ = identities()
+    assert server.tickets is not None and client.sessions is not None
+    ticket = server.tickets.seal(session_of(fingerprint(server), b"", of_client).to_bytes(), NOW)
+    key = SessionKey("localhost", None, fingerprint(client))
+    client.sessions.put(key, session_of(key.fingerprint, ticket, of_server))
 
 
 class Side:
@@ -188,6 +219,8 @@ def sides(
         | {"tickets": TicketKeyRing(entropy=counting_entropy("tickets"))}
         | of_server
     )
+    if isinstance(variant, str) and variant.startswith("resumed"):
+        acquaint(client_config, server_config)
     client_writer, server_writer = writers or (RecordWriter(), RecordWriter())
     client_reader, server_reader = RecordReader(), RecordReader()
     client = handshakes[0](client_config, client_reader, client_writer, "localhost", "localhost")

@@ -39,6 +39,8 @@ class Script:
     """What both roles share: records to and from the engine, and the transcript."""
 
     is_server: bool
+    # The pre-shared key to go on with, when the script has offered or selected it.
+    psk: bytes | None = None
 
     def __init__(self, engine: IEngine) -> None:
         self.engine = engine
@@ -51,6 +53,9 @@ class Script:
         self.ours: TrafficSecret
         self.theirs: TrafficSecret
         self.secret: HandshakeSecret
+
+    def early_secret(self) -> EarlySecret:
+        return EarlySecret(SUITE) if self.psk is None else EarlySecret.of_psk(SUITE, self.psk)
 
     # -- moving bytes
 
@@ -68,7 +73,7 @@ class Script:
             content_type, content = record
             if content_type == 22:
                 self.reader.handshake.add(content)
-                if self.reader.handshake and content[0] == 2 and len(content) >= 4:
+                if self.reader.handshake and content[0] in (1, 2) and len(content) >= 4:
                     return  # a hello changes the keys: what follows is read after that
             elif content_type == 21:
                 self.alerts.append(content)
@@ -160,7 +165,7 @@ class ScriptedServer(Script):
         group: NamedGroup = NamedGroup.x25519,
     ) -> bytes:
         share, shared_secret = respond(group, self.shares[group])
-        self.secret = EarlySecret(SUITE).handshake(shared_secret)
+        self.secret = self.early_secret().handshake(shared_secret)
         if extensions is None:
             own = [(X.supported_versions, u16(0x0304)), (X.key_share, ext.encode_key_share(group, share))]
             extensions = [one for one in own if one[0] not in without]
@@ -278,7 +283,7 @@ class ScriptedClient(Script):
         assert not hello.is_retry_request
         self.transcript.start(SUITE.hash_name)
         group, share = ext.decode_key_share(hello.extensions[X.key_share])
-        self.secret = EarlySecret(SUITE).handshake(self.keys[NamedGroup(group)].finish(share))
+        self.secret = self.early_secret().handshake(self.keys[NamedGroup(group)].finish(share))
         self.change_to_handshake_keys()
         return hello
 
@@ -296,6 +301,14 @@ class ScriptedClient(Script):
             self.expect(HandshakeType.certificate_request)
         self.expect(HandshakeType.certificate)
         self.expect(HandshakeType.certificate_verify)
+        self.expect(HandshakeType.finished)
+        self.later = self.application_secrets()
+        self.reader.change_keys(self.later[1])
+
+    def read_resumed_flight(self) -> None:
+        """The same with a pre-shared key: no certificate."""
+        self.collect()
+        self.expect(HandshakeType.encrypted_extensions)
         self.expect(HandshakeType.finished)
         self.later = self.application_secrets()
         self.reader.change_keys(self.later[1])

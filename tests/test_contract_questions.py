@@ -152,6 +152,20 @@ class TestOverMemory:
             link.handshake()
 
 
+def test_flood_stays_in_the_transport(client_config: ClientConfig, server_config: ServerConfig) -> None:
+    """While a question is open nothing is read, so what a peer sends meanwhile fills its own side."""
+    asking = attrs.evolve(server_config, on_client_hello=lambda question: LATER)
+    with MemoryLink(*make_ssls(client_config, asking)) as link:
+        link.client.do_handshake()
+        link.deliver()
+        assert link.server.do_handshake() == -1
+        link.inject(link.server, bytes(1 << 20))
+        for _ in range(3):
+            assert link.server.do_handshake() == -1
+            assert link.server.get_error(-1) is ErrorCode.WANT_CLIENT_HELLO_CB
+        assert link.waiting_for(link.server) == 1 << 20
+
+
 def test_address_of_the_client(client_config: ClientConfig, server_config: ServerConfig) -> None:
     asked: list[ClientHelloReceived] = []
 

@@ -21,12 +21,16 @@ from scripted import SUITE, ScriptedClient, ScriptedServer
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.crypto.groups import generate
+from tlsprovider.crypto.schedule import EarlySecret
+from tlsprovider.crypto.suites import SUITES
+from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import Fault, PeerFault
-from tlsprovider.handshake.psk import fingerprint
+from tlsprovider.handshake.psk import fingerprint, of_session, with_binders
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
+from tlsprovider.psk import ExternalPsk
 from tlsprovider.session import Session, SessionKey
 from tlsprovider.trust import TrustStore
 from tlsprovider.wire import extensions as ext
@@ -48,11 +52,14 @@ class World:
     client: Identity
 
     def against_client(
-        self, identity: Identity | None = None, name: str = "localhost", **options: object
+        self, identity: Identity | None = None, name: str = "localhost", early: bytes = b"", **options: object
     ) -> ScriptedServer:
         trust = TrustStore.from_crypto([self.authority.certificate])
         config = ClientConfig(**{"trust": trust, "groups": ["x25519", "secp256r1"], "key_shares": ["x25519"]} | options)
-        return ScriptedServer(NATIVE.client_engine(config, name), identity or self.server)
+        engine = NATIVE.client_engine(config, name)
+        if early:
+            engine.write_early(early)  # type: ignore[attr-defined]
+        return ScriptedServer(engine, identity or self.server)
 
     def against_server(self, identity: Identity | None = None, **options: object) -> ScriptedClient:
         config = ServerConfig(**{"identities": [self.server]} | options)
@@ -551,11 +558,11 @@ def session(under: bytes, now: float, **changes: object) -> Session:
     return Session(**fields | times | {"fingerprint": under} | changes)  # type: ignore[arg-type]
 
 
-def ticket_of(script: ScriptedClient) -> bytes:
+def ticket_of(script: ScriptedClient, **changes: object) -> bytes:
     """A ticket that the server under test would take."""
     config = script.engine._config  # type: ignore[attr-defined]
     now = config.clock()
-    sealed = config.tickets.seal(session(fingerprint(config), now).to_bytes(), now)
+    sealed = config.tickets.seal(session(fingerprint(config), now, **changes).to_bytes(), now)
     assert isinstance(sealed, bytes)
     return sealed
 
@@ -565,17 +572,44 @@ class OneSession:
     """A store for clients that always has the same."""
 
     certificates: tuple[x509.Certificate, ...]
+    protocol: str | None = None
+    suite: CipherSuite = SUITE.number
 
     def put(self, key: SessionKey, session: Session) -> None:
         """It has one already."""
 
     def take(self, key: SessionKey, now: float) -> Session:
-        return session(key.fingerprint, now, ticket=b"ticket", peer_certificates=self.certificates)
+        changes = {"cipher_suite": self.suite, "alpn": self.protocol, "max_early_data": 1000}
+        return session(key.fingerprint, now, ticket=b"ticket", peer_certificates=self.certificates, **changes)
 
 
-def resuming(w: World, **options: object) -> ScriptedServer:
-    """Against a client that offers a session."""
-    return w.against_client(sessions=OneSession(w.server.certificates), **options)
+def resuming(w: World, early: bytes = b"", **options: object) -> ScriptedServer:
+    """Against a client that offers a session, and has something to say early."""
+    fields = {key: options.pop(key) for key in ("protocol", "suite") if key in options}
+    store = OneSession(w.server.certificates, **fields)  # type: ignore[arg-type]
+    return w.against_client(sessions=store, early=early, **options)
+
+
+def early(
+    w: World,
+    protocol: str | None,
+    *,
+    suite: CipherSuite = SUITE.number,
+    start: bool = True,
+    **options: object,
+) -> ScriptedServer:
+    """A server that takes the session up, and a client that has sent early data with it."""
+    script = resuming(w, b"early", protocol=protocol, suite=suite, early_data=True, **options)
+    # It is passed over, or read with the next key that there is.
+    script.reader.skippable = 1000
+    if start:
+        script.psk = bytes(32)
+        script.start(extra=[(X.pre_shared_key, u16(0))])
+        digest = Transcript().digest_with(SUITE.hash_name, script.hello.raw)
+        script.reader.change_keys(EarlySecret.of_psk(SUITES[suite], script.psk).client_early_traffic(digest))
+        # One record was passed over.
+        script.reader._sequence = 1
+    return script
 
 
 @provokes(Fault.PSK_BINDER_COUNT)
@@ -617,6 +651,74 @@ def key_with_another_hash(w: World):
 def key_without_key_exchange(w: World):
     script = resuming(w)
     script.start(without=[X.key_share], extra=[(X.pre_shared_key, u16(0))])
+    return script
+
+
+@provokes(Fault.UNKNOWN_PSK)
+def server_with_nothing_but_keys(w: World):
+    key = ExternalPsk(identity=b"known", secret=bytes(32))
+    script = ScriptedClient(NATIVE.server_engine(ServerConfig(psks=[key])))
+    script.send(script.client_hello(extra=offer(b"unknown", bytes(32))))
+    return script
+
+
+@provokes(Fault.PSK_BINDER)
+def name_of_a_key_without_the_key(w: World):
+    key = ExternalPsk(identity=b"known", secret=bytes(32))
+    script = ScriptedClient(NATIVE.server_engine(ServerConfig(psks=[key])))
+    script.send(script.client_hello(extra=offer(b"known", bytes(32))))
+    return script
+
+
+@provokes(Fault.HELLO_CHANGED)
+def key_gone_after_retry(w: World):
+    script = w.against_server(groups=["secp256r1"])
+    config = script.engine._config  # type: ignore[attr-defined]
+    ticket, psk = ticket_of(script), of_session(session(fingerprint(config), config.clock()), b"")
+    hello = script.client_hello(extra=offer(ticket, bytes(32)))
+    script.send(with_binders(hello, [psk], Transcript()))
+    script.read_retry_request()
+    script.keys = {NamedGroup.secp256r1: generate(NamedGroup.secp256r1)}
+    script.send(script.client_hello(extra=[(X.psk_key_exchange_modes, ext.encode_psk_modes([1]))]))
+    return script
+
+
+@provokes(Fault.EARLY_DATA_MISMATCH)
+def early_data_of_another_protocol(w: World):
+    """The client offered h2 alone when it sent it; the server says that it goes on without any."""
+    script = early(w, "h2", alpn=["h2"])
+    script.parameters({X.early_data: b""})
+    return script
+
+
+@provokes(Fault.EARLY_DATA_MISMATCH)
+def early_data_under_another_suite(w: World):
+    """The session's suite has the same hash, so it could be resumed all the same."""
+    script = early(w, None, suite=CipherSuite.TLS_CHACHA20_POLY1305_SHA256)
+    script.parameters({X.early_data: b""})
+    return script
+
+
+@provokes(Fault.EARLY_DATA_MISMATCH)
+def early_data_without_the_session(w: World):
+    script = early(w, None, start=False)
+    script.start()
+    script.parameters({X.early_data: b""})
+    return script
+
+
+@provokes(Fault.UNSOLICITED_EXTENSION)
+def early_data_that_was_not_sent(w: World):
+    script = w.against_client()
+    script.start()
+    script.parameters({X.early_data: b""})
+    return script
+
+
+@provokes(Fault.DECODE_ERROR)
+def early_data_accepted_with_content(w: World):
+    script = early(w, None)
+    script.parameters({X.early_data: b"yes"})
     return script
 
 

@@ -270,7 +270,7 @@ class TestChanges:
             folder.advance()
             assert len(directory) == 1
         one, two = logged()
-        assert one.startswith("b.crt: b.crt: no private key") and "no b.key beside it" in one
+        assert one.startswith("b.crt: no private key") and "no b.key beside it" in one
         assert "left out" in one and "1048576" in two
 
     @pytest.mark.parametrize("how", ["emptied", "spoilt", "removed"])
@@ -353,7 +353,7 @@ class TestStart:
 
     def test_nothing_good(self, folder: Folder) -> None:
         folder.write("a.crt", folder.issue("a.test").chain_pem)
-        with pytest.raises(ConfigError, match=r"a.crt: a.crt: no private key .*no a.key beside it"):
+        with pytest.raises(ConfigError, match=r": a.crt: no private key .*no a.key beside it"):
             folder.open()
 
     def test_encrypted_keys(self, folder: Folder) -> None:

@@ -32,6 +32,7 @@ LAYERS = {
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
     "tlsprovider.session": 4,
+    "tlsprovider.psk": 4,
     "tlsprovider.config": 4,
     # Who says what when.
     "tlsprovider.handshake": 5,
@@ -46,6 +47,9 @@ LAYERS = {
     "tlsprovider.sslcontext": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
+    # Private keys elsewhere: in a process of their own, in hardware.
+    "tlsprovider.keyserver": 7,
+    "tlsprovider.pkcs11": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.
@@ -66,6 +70,7 @@ DOMAINS = {
     "trio": ("tlsprovider.trio", "tlsprovider.cli"),
     "cryptography": ("tlsprovider.crypto", "tlsprovider.twisted", "tlsprovider.cli"),
     "OpenSSL": ("tlsprovider.twisted", "tlsprovider.providers"),
+    "pkcs11": ("tlsprovider.pkcs11",),
     "click": ("tlsprovider.cli",),
     "rich": ("tlsprovider.cli",),
 }

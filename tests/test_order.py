@@ -11,10 +11,14 @@ from collections.abc import Callable
 
 import attrs
 import pytest
-from scripted import ScriptedClient, ScriptedServer
-from test_faults import World, world
+from scripted import SUITE, ScriptedClient, ScriptedServer
+from test_faults import World, early, offer, session, ticket_of, world
 
+from tlsprovider.crypto.schedule import EarlySecret
+from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import Fault, PeerFault
+from tlsprovider.handshake.psk import fingerprint, of_session, with_binders
+from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType as T
 from tlsprovider.wire.messages import encode_message
 
@@ -97,6 +101,35 @@ def server_with_verified_client(w: World) -> Script:
     return script
 
 
+def client_resuming(w: World) -> Script:
+    """The server goes on with the session: nothing stands between EncryptedExtensions and Finished."""
+    script = early(w, None)
+    script.parameters({X.early_data: b""})
+    return script
+
+
+def server_reading_early_data(w: World) -> Script:
+    script = w.against_server(max_early_data=1000)
+    config = script.engine._config  # type: ignore[attr-defined]
+    ticket, resumed = ticket_of(script, max_early_data=1000), of_session(session(fingerprint(config), 0), b"")
+    hello = script.client_hello(extra=[(X.early_data, b""), *offer(ticket, bytes(32))])
+    hello = with_binders(hello, [resumed], Transcript())
+    script.psk = resumed.secret
+    script.send(hello)
+    script.read_server_hello()
+    script.read_resumed_flight()
+    secret = EarlySecret.of_psk(SUITE, resumed.secret).client_early_traffic(Transcript().digest_with("sha256", hello))
+    script.writer.change_keys(secret)
+    return script
+
+
+def server_resumed(w: World) -> Script:
+    script = server_reading_early_data(w)
+    script.send(encode_message(T.end_of_early_data, b""))
+    script.writer.change_keys(script.ours)
+    return script
+
+
 def server_connected(w: World) -> Script:
     script = w.against_server()
     script.connect()
@@ -124,6 +157,10 @@ STATES = [
     State("read_finished", frozenset({T.finished}), server_with_empty_certificate),
     State("read_finished", frozenset({T.finished}), server_with_verified_client),
     State("connected", frozenset({T.key_update}), server_connected),
+    # The same with a session, and early data behind the ClientHello.
+    State("read_finished", frozenset({T.finished}), client_resuming),
+    State("read_end_of_early_data", frozenset({T.end_of_early_data}), server_reading_early_data),
+    State("read_finished", frozenset({T.finished}), server_resumed),
 ]
 
 EVERY_TYPE = [*T, T(3), T(67), T(253)]
@@ -159,6 +196,9 @@ def test_application_data(state: State) -> None:
     if state.name == "connected":
         assert script.engine.failure is None
         assert script.engine.read() == b"early"
+    elif state.name == "read_end_of_early_data":
+        assert script.engine.failure is None
+        assert script.engine.read_early() == b"early"  # type: ignore[attr-defined]
     else:
         assert isinstance(script.engine.failure, PeerFault)
         assert script.engine.failure.fault is Fault.UNEXPECTED_APPLICATION_DATA

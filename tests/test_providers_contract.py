@@ -18,12 +18,15 @@ WITH_TLS12 = ("openssl", "stdlib")
 # OpenSSL has no such call, or its callbacks can't wait.
 OPENSSL = {
     "ChooseIdentity.client",
+    "FindSession",
     "SignHandshake",
     "VerifyPeer.scts",
+    "early_data",
     "entropy",
     "key_shares",
     "key_update",
     "on_event.messages",
+    "psks",
     "sessions",
     "signature_schemes",
     "tickets",
@@ -96,6 +99,11 @@ FIELDS = {
     "sessions": "sessions",
     "tickets": "tickets",
     "ticket_count": "tickets",
+    "psks": "psks",
+    "find_session": "FindSession",
+    "early_data": "early_data",
+    "max_early_data": "early_data",
+    "accept_early_data": "early_data",
 }
 
 

@@ -597,6 +597,9 @@ class Kept:
     def open(self, ticket: bytes, now: float) -> bytes | None:
         return self.states.pop(ticket, None)
 
+    def first_use(self, unique: bytes, sent: float, now: float) -> bool:
+        return True
+
 
 def test_sessions_kept_by_the_server() -> None:
     world = World(server={"tickets": Kept()})
@@ -612,3 +615,34 @@ def test_sessions_kept_by_the_server() -> None:
 def test_a_client_without_sessions_says_so() -> None:
     with pytest.raises(ConfigError, match=r"sessions: expected None, or something with put\(\)"):
         ClientConfig(trust=trust(), sessions={})  # type: ignore[arg-type]
+
+
+class Breaks:
+    """A store that is away."""
+
+    def __init__(self, *calls: str) -> None:
+        self.calls = calls
+
+    def __getattr__(self, name: str):
+        def call(*arguments: object) -> object:
+            if name in self.calls:
+                raise ConnectionError("the database is away")
+            return {"lifetime": 3600, "seal": b"ticket"}.get(name)
+
+        return call
+
+
+@pytest.mark.parametrize("call", ["take", "put"])
+def test_a_store_of_a_client_that_fails(call: str) -> None:
+    """As any hook that fails, it ends the connection, and its exception reaches the caller."""
+    with pytest.raises(HookError, match="the hook sessions failed: ConnectionError: the database is away"):
+        World({"sessions": Breaks(call)}).connect()
+
+
+def test_a_store_of_a_server_that_fails() -> None:
+    world = World(server={"tickets": Breaks("open")})
+    world.connect()
+    with pytest.raises(HookError, match="the hook tickets failed: ConnectionError: the database is away"):
+        world.connect()
+    with pytest.raises(HookError, match="the hook tickets failed"):
+        World(server={"tickets": Breaks("seal")}).connect()

@@ -29,13 +29,16 @@ if TYPE_CHECKING:
         WantRead,
     )
     from tlsprovider.events import Event
-    from tlsprovider.identity import Identity
+    from tlsprovider.identity import Identity, Signer
     from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
         LATER,
+        AcceptEarlyData,
         ChooseIdentity,
         ClientHelloReceived,
+        FindSession,
         Question,
         SignHandshake,
         VerifyPeer,
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "AlertReceived",
     "CertificateFault",
     "ChooseIdentity",
@@ -54,7 +58,9 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Event",
+    "ExternalPsk",
     "Fault",
+    "FindSession",
     "HelloRefused",
     "HookError",
     "Identity",
@@ -66,6 +72,7 @@ __all__ = [
     "ServerConfig",
     "Session",
     "SignHandshake",
+    "Signer",
     "TLSError",
     "TicketKey",
     "TicketKeyRing",
@@ -101,19 +108,22 @@ _HOMES = {
         "WantRead",
     ),
     "events": ("Event",),
-    "identity": ("Identity",),
+    "identity": ("Identity", "Signer"),
     "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",
+        "AcceptEarlyData",
         "ChooseIdentity",
         "ClientHelloReceived",
+        "FindSession",
         "Question",
         "SignHandshake",
         "VerifyPeer",
         "WantAnswer",
     ),
     "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+    "psk": ("ExternalPsk",),
     "session": ("MemorySessions", "Session"),
     "trust": ("TrustStore",),
 }

@@ -28,6 +28,7 @@ from tlsprovider.events import Event
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, RegistryEnum, SignatureScheme
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.psk import ExternalPsk, psks
 from tlsprovider.session import MemorySessions, SessionStore
 from tlsprovider.trust import TrustStore
 
@@ -53,8 +54,13 @@ DEFAULT_SIGNATURE_SCHEMES = HANDSHAKE_SCHEMES
 DEFAULT_TICKET_COUNT = 2
 # Clients keep no more for a name, and some take more in a row for an attack.
 MAX_TICKET_COUNT = 8
+# It is kept until the application reads it, for each connection.
+MAX_EARLY_DATA = 1 << 20
 
 Hook = Callable[[Any], Any]
+
+
+TICKETS = ("lifetime", "seal", "open", "first_use")
 
 
 class Tickets(Protocol):
@@ -72,6 +78,9 @@ class Tickets(Protocol):
 
     def open(self, ticket: bytes, now: float) -> bytes | None:
         """The state of a ticket; None for one that is unknown."""
+
+    def first_use(self, unique: bytes, sent: float, now: float) -> bool:
+        """Early data: whether it was sent recently, and ``unique`` was not asked about before. Only True accepts it."""
 
 
 def _members(kind: type[E], field: str, implemented: Iterable[E], values: object) -> tuple[E, ...]:
@@ -250,6 +259,8 @@ class _Common:
     """What a peer may sign the handshake with, in order of preference."""
     min_version: ProtocolVersion = attrs.field(default=ProtocolVersion.TLSv1_3, converter=_min_version)
     max_version: ProtocolVersion = attrs.field(default=ProtocolVersion.TLSv1_3, converter=_max_version)
+    psks: tuple[ExternalPsk, ...] = attrs.field(default=(), converter=psks, repr=False)
+    """Keys that both sides were given beforehand, in place of certificates."""
     choose_identity: Hook | None = _hook()
     """Hook for the question :class:`~tlsprovider.questions.ChooseIdentity`."""
     verify_peer: Hook | None = _hook()
@@ -291,6 +302,8 @@ class ClientConfig(_Common):
     _key_shares: tuple[NamedGroup, ...] | None = attrs.field(default=None, converter=_key_shares)
     sessions: SessionStore | None = attrs.field(factory=_own_sessions, validator=_has("put", "take"), repr=False)
     """Where sessions are kept, to be resumed; None: no session is asked for, kept or resumed."""
+    early_data: bool = attrs.field(default=False, validator=_boolean)
+    """Send what the application gives as early data (0-RTT), if a session allows it. It can be replayed by others."""
     insecure_skip_verify: bool = attrs.field(default=False, validator=_boolean)
     """Do not verify the server's certificate. With ``verify_peer``: the hook decides alone."""
 
@@ -325,19 +338,26 @@ class ServerConfig(_Common):
     """Whose client certificates are believed. Needed with ``client_auth``."""
     insecure_skip_verify: bool = attrs.field(default=False, validator=_boolean)
     """Take any client certificate. With ``verify_peer``: the hook decides alone."""
-    tickets: Tickets | None = attrs.field(factory=_own_tickets, validator=_has("lifetime", "seal", "open"), repr=False)
+    tickets: Tickets | None = attrs.field(factory=_own_tickets, validator=_has(*TICKETS), repr=False)
     """The keys of session tickets, or whatever keeps sessions in their place; None: no tickets."""
     ticket_count: int = attrs.field(default=DEFAULT_TICKET_COUNT, validator=_count(MAX_TICKET_COUNT))
     """Tickets for a client after a full handshake; it gets them before our first application data."""
+    max_early_data: int = attrs.field(default=0, validator=_count(MAX_EARLY_DATA))
+    """Bytes of early data (0-RTT) that a client may send with its hello; 0: none. It can be replayed by others."""
+    accept_early_data: Hook | None = _hook()
+    """Hook for the question :class:`~tlsprovider.questions.AcceptEarlyData`."""
     on_client_hello: Hook | None = _hook()
     """Hook for the question :class:`~tlsprovider.questions.ClientHelloReceived`."""
+    find_session: Hook | None = _hook()
+    """Hook for the question :class:`~tlsprovider.questions.FindSession`."""
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
-        if not self.identities and self.choose_identity is None and self.on_client_hello is None:
+        hooks = (self.choose_identity, self.on_client_hello, self.find_session)
+        if not self.identities and not self.psks and hooks == (None, None, None):
             raise ConfigError(
                 "identities: a server needs a certificate: identities=[Identity.from_files('chain.pem', 'key.pem')],"
-                " or a choose_identity or on_client_hello hook"
+                " or a choose_identity or on_client_hello hook, or psks"
             )
         if self.client_auth != "none" and self.trust is None and not self.insecure_skip_verify:
             raise ConfigError(

@@ -21,8 +21,9 @@ from zope.interface import implementer
 from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
 from tlsprovider.handshake.after import Connected
 from tlsprovider.handshake.client import ClientHandshake
+from tlsprovider.handshake.results import ApplicationSecrets, Established
 from tlsprovider.handshake.server import ServerHandshake
-from tlsprovider.handshake.steps import WANT_READ, ApplicationSecrets, Established, tell, tell_alert
+from tlsprovider.handshake.steps import WANT_READ, tell, tell_alert
 from tlsprovider.iana import AlertDescription
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question, WantAnswer
@@ -53,7 +54,8 @@ class InternalError(TLSError):
 class NativeEngine:
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
-    early_data = "not_sent"
+    finished: bytes | None = None
+    peer_finished: bytes | None = None
 
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
@@ -68,6 +70,7 @@ class NativeEngine:
         self._busy = False
         self._peer_ended = False
         self._closed_early = False
+        self._early = bytearray()
         self._config: Any = handshake.config
 
     def __repr__(self) -> str:
@@ -112,7 +115,7 @@ class NativeEngine:
 
     @property
     def pending(self) -> int:
-        return self._connected.pending if self._connected is not None else 0
+        return self._connected.pending + len(self._early) if self._connected is not None else 0
 
     @property
     def close_sent(self) -> bool:
@@ -138,7 +141,8 @@ class NativeEngine:
 
     @property
     def group(self) -> str | None:
-        return self._established.group.name if self._established is not None else None
+        group = self._established.group if self._established is not None else None
+        return group.name if group is not None else None
 
     @property
     def signature_scheme(self) -> str | None:
@@ -176,6 +180,29 @@ class NativeEngine:
         """Client: the session that came last, else the one that was resumed. Server: the one that was resumed."""
         return self._connected.session if self._connected is not None else None
 
+    @property
+    def early_data(self) -> str:
+        if self._established is not None:
+            return self._established.early_data
+        return self._handshake.early_data if self._handshake is not None else "not_sent"
+
+    @property
+    def early_pending(self) -> int:
+        """Server: so many of the next bytes to read came as early data. Before the handshake is complete, see below."""
+        return len(self._handshake.early if isinstance(self._handshake, ServerHandshake) else self._early)
+
+    def read_early(self, max_bytes: int | None = None) -> bytes:
+        """Server: what came as early data, also before the handshake is complete; ``b""`` when there is none now.
+
+        Before that it may be a replay: somebody may have recorded it and sent it here, or to another server, again.
+        :meth:`read` gives what is left of it, never mixed with what came later, when the client has proven to be there.
+        """
+        if isinstance(self._handshake, ServerHandshake):
+            return self._handshake.take_early(max_bytes)
+        data = bytes(self._early[:max_bytes])
+        del self._early[: len(data)]
+        return data
+
     # -- sessions of a client, before the handshake begins -----------------------------------------------------------
 
     def set_session(self, session: Session) -> None:
@@ -185,6 +212,18 @@ class NativeEngine:
     def set_port(self, port: int) -> None:
         """Sessions are kept apart by the port of the server, where it is known."""
         self._before_client_hello("set_port()").port = port
+
+    def write_early(self, data: bytes) -> None:
+        """Send this with the hello, if the configuration and the session allow so much; all of it, or nothing.
+
+        When the handshake is complete :attr:`early_data` says what came of it. ``accepted``: the server has it.
+        ``rejected`` or ``not_sent``: it has not, and writing it now is for the application to decide. Whatever is sent
+        early can be replayed by others, so it has to be harmless when it arrives twice (RFC 9846 section 8).
+        """
+        handshake = self._before_client_hello("write_early()")
+        if not handshake.config.early_data:
+            raise MisuseError("write_early(): early data is off; it takes ClientConfig(early_data=True)")
+        handshake.early += data
 
     def _before_client_hello(self, what: str) -> ClientHandshake:
         if not isinstance(self._handshake, ClientHandshake) or self._coroutine is not None:
@@ -246,6 +285,9 @@ class NativeEngine:
         self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
     ) -> None:
         self._config = handshake.config
+        if isinstance(handshake, ServerHandshake):
+            self._early = handshake.early
+        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
@@ -322,10 +364,10 @@ class NativeEngine:
         """See :meth:`IEngine.read`."""
         connected = self._connected
         if connected is not None:
-            if connected.pending:
+            if connected.pending or self._early:
                 if max_bytes is not None and max_bytes < 1:
                     raise MisuseError(f"read() takes at least one byte, not {max_bytes}")
-                return connected.take(max_bytes)
+                return self.read_early(max_bytes) if self._early else connected.take(max_bytes)
             self._raise_failure()
             if connected.close_received:
                 return b""

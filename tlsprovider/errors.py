@@ -13,7 +13,7 @@ Sections are those of RFC 9846 unless another document is named.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from tlsprovider.iana import AlertDescription as Alert
 
@@ -52,7 +52,7 @@ class Fault(Enum):
     CHANGE_CIPHER_SPEC = (Alert.unexpected_message, "5", "a change_cipher_spec record that is not the allowed one")
     KEY_CHANGE_SPLIT = (Alert.unexpected_message, "5.1", "a handshake message runs across a change of keys")
     INTERLEAVED = (Alert.unexpected_message, "5.1", "another record type in the middle of a handshake message")
-    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is skipped by who rejects it")
+    TOO_MUCH_EARLY_DATA = (Alert.unexpected_message, "4.3.10", "more early data than is accepted, or passed over")
     UNEXPECTED_APPLICATION_DATA = (
         Alert.unexpected_message,
         "5",
@@ -73,7 +73,13 @@ class Fault(Enum):
         "4.3.11.2",
         "a binder is not valid: the client does not hold that pre-shared key",
     )
+    UNKNOWN_PSK = (Alert.unknown_psk_identity, "6.2", "the client offers no pre-shared key that is known here")
     PSK_SELECTED = (Alert.illegal_parameter, "4.3.11", "the server selected a pre-shared key that does not fit")
+    EARLY_DATA_MISMATCH = (
+        Alert.illegal_parameter,
+        "4.3.10",
+        "the server accepts early data meant for something else",
+    )
     PSK_WITHOUT_MODES = (Alert.missing_extension, "4.3.9", "pre_shared_key without psk_key_exchange_modes")
     MISSING_EXTENSION = (Alert.missing_extension, "9.2", "an extension that must be there is missing")
     # -- versions -------------------------------------------------------------------------------------------------
@@ -193,7 +199,11 @@ class CertificateFault(PeerFault):
     """The peer's certificate is not acceptable; ``str()`` says why in words that a person can act on.
 
     A ``verify_peer`` hook refuses a peer by returning or raising one: ``CertificateFault("not on the list")``.
+
+    :ivar certificates: the chain as the peer sent it, leaf first, as objects of ``cryptography``.
     """
+
+    certificates: tuple[Any, ...] = ()
 
     def __init__(self, detail: str, fault: Fault = Fault.CERTIFICATE_REFUSED) -> None:
         super().__init__(fault, detail)

@@ -4,7 +4,8 @@ Files change under a running server: somebody renews a certificate, adds one, ta
 is break a handshake, so:
 
 1. *Looked at on use.* No thread and no timer. Whoever asks for a certificate causes a look at the files, at most one in
-   ``interval`` seconds: one ``stat`` for each file. Only what has changed is read. An unknown name costs nothing more.
+   ``interval`` seconds, and never more than a hundredth of the time: one ``stat`` for each file. Only what has changed
+   is read. An unknown name costs nothing more.
 2. *Settled first.* A file that has just changed may be half-written, and a chain that lacks its second half still fits
    its key. So a change is read only when it is :data:`SETTLE` seconds old, or was the same at the look before.
 3. *The pair or nothing.* Certificate and key are served together when they belong together. Where they don't, or a file
@@ -53,17 +54,23 @@ Stamp = tuple[int, ...]
 class Pair:
     """A chain and its key, which may be one file; how to name them, and what they looked like."""
 
-    name: str
-    chain: Path
-    key: Path
+    folder: str
+    """Below the directory: empty, or with a slash behind it."""
+    chain: str
+    key: str
     stamp: Stamp
     changed: float
     """When the younger of the two files was last touched, in seconds since the epoch."""
 
     @property
+    def name(self) -> str:
+        return self.folder + self.chain
+
+    @property
     def host(self) -> str:
         """What the files are called after: ``www.example.com.pem``, ``www.example.com/fullchain.pem``."""
-        return (self.chain.parent.name if self.chain.name in COMMON_CHAINS else self.chain.stem).lower()
+        name = self.folder[:-1] if self.folder and self.chain in COMMON_CHAINS else os.path.splitext(self.chain)[0]
+        return name.lower()
 
 
 @attrs.define(eq=False)
@@ -127,10 +134,11 @@ class IdentityDirectory(Sequence[Identity]):
         self._interval = interval
         self._expiry_warning = expiry_warning
         self._clock = clock
-        self._entries: dict[Path, Entry] = {}
+        self._entries: dict[str, Entry] = {}
         self._index = Index()
         self._trouble = ""
         self._looked = clock()
+        self._pause = interval
         self._look(self._looked, first=True)
         if not self._index.identities:
             raise ConfigError(f"{self.path}: no certificate with its key in there: {self._excuse()}")
@@ -168,9 +176,11 @@ class IdentityDirectory(Sequence[Identity]):
     def _current(self) -> Index:
         now = self._clock()
         # A clock that was set back must not stop the looking.
-        if not self._looked <= now < self._looked + self._interval:
+        if not self._looked <= now < self._looked + self._pause:
             self._looked = now
             self._look(now)
+            # A look at a thousand files takes about ten milliseconds; nobody wants that with each handshake.
+            self._pause = max(self._interval, 100 * (self._clock() - now))
         return self._index
 
     def _look(self, now: float, first: bool = False) -> None:
@@ -180,12 +190,12 @@ class IdentityDirectory(Sequence[Identity]):
         except OSError as problem:
             self._keep_state(f"can't be read: {problem.strerror}")
             return
-        entries: dict[Path, Entry] = {}
+        entries: dict[str, Entry] = {}
         changed = False
         for pair in pairs:
-            known = self._entries.get(pair.chain)
+            known = self._entries.get(pair.name)
             same_as_before = known is not None and known.pair.stamp == pair.stamp
-            entry = entries[pair.chain] = known or Entry(pair)
+            entry = entries[pair.name] = known or Entry(pair)
             entry.pair = pair
             if entry.tried != pair.stamp and (first or same_as_before or now - pair.changed >= SETTLE):
                 changed = self._load(entry, first) or changed
@@ -216,7 +226,8 @@ class IdentityDirectory(Sequence[Identity]):
             identity = self._read(pair)
         except Exception as problem:
             # Whatever is wrong with a file, it must not end the handshake that happened to look at it.
-            entry.problem = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+            words = str(problem) if isinstance(problem, ConfigError) else f"{type(problem).__name__}: {problem}"
+            entry.problem = words.removeprefix(f"{pair.chain}: ")
             state = "its certificate of before is still served" if entry.identity else "it is left out"
             log.warning("%s: %s; %s", pair.name, entry.problem, state)
             return False
@@ -240,14 +251,15 @@ class IdentityDirectory(Sequence[Identity]):
         return True
 
     def _read(self, pair: Pair) -> Identity:
-        chain, key = _read_file(pair.chain), _read_file(pair.key)
+        folder = self.path / pair.folder
+        chain, key = _read_file(folder / pair.chain), _read_file(folder / pair.key)
         try:
-            identity = Identity._from_pem(chain, pair.chain.name, key, pair.key.name, self._password)
+            identity = Identity._from_pem(chain, pair.chain, key, pair.key, self._password)
         except ConfigError as problem:
             if pair.key != pair.chain:
                 raise
-            raise ConfigError(f"{problem} (and no {expected_key(pair.chain.name)} beside it)") from None
-        if _stamp(pair.chain.stat(), pair.key.stat()) != pair.stamp:
+            raise ConfigError(f"{problem} (and no {expected_key(pair.chain)} beside it)") from None
+        if _stamp((folder / pair.chain).stat(), (folder / pair.key).stat()) != pair.stamp:
             raise ConfigError("its files changed while they were read")
         return identity
 
@@ -279,13 +291,13 @@ EXAMPLES: Final = ("www.example.com.pem", "www.example.com.crt with www.example.
 def _find_pairs(root: Path) -> Iterator[Pair]:
     """All pairs, in alphabetical order; those in folders come behind. Raises OSError for the root alone."""
     files, folders = _list(root)
-    yield from _pairs_of(root, "", files)
+    yield from _pairs_of("", files)
     for folder in sorted(folders):
         try:
             files, _ = _list(root / folder)
         except OSError:
             continue
-        yield from _pairs_of(root / folder, f"{folder}/", files)
+        yield from _pairs_of(f"{folder}/", files)
 
 
 def _list(folder: Path) -> tuple[dict[str, os.stat_result], list[str]]:
@@ -305,11 +317,11 @@ def _list(folder: Path) -> tuple[dict[str, os.stat_result], list[str]]:
     return files, folders
 
 
-def _pairs_of(folder: Path, prefix: str, files: dict[str, os.stat_result]) -> Iterator[Pair]:
+def _pairs_of(folder: str, files: dict[str, os.stat_result]) -> Iterator[Pair]:
     for chain, key in sorted(pair_up(files).items()):
-        both = files[chain], files[key]
-        changed = max(max(one.st_mtime, one.st_ctime) for one in both)
-        yield Pair(f"{prefix}{chain}", folder / chain, folder / key, _stamp(*both), changed)
+        one, other = files[chain], files[key]
+        changed = max(one.st_mtime, one.st_ctime, other.st_mtime, other.st_ctime)
+        yield Pair(folder, chain, key, _stamp(one, other), changed)
 
 
 def pair_up(names: Collection[str]) -> dict[str, str]:
@@ -335,11 +347,9 @@ def expected_key(chain: str) -> str:
     return _possible_keys(chain)[0]
 
 
-def _stamp(*files: os.stat_result) -> Stamp:
+def _stamp(chain: os.stat_result, key: os.stat_result) -> Stamp:
     """Differs when a file was written, replaced, or made readable."""
-    return tuple(
-        number for one in files for number in (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
-    )
+    return chain.st_ino, chain.st_size, chain.st_mtime_ns, chain.st_ctime_ns, key.st_ino, key.st_size, key.st_ctime_ns
 
 
 def _read_file(path: Path) -> bytes:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LATER",
+    "AcceptEarlyData",
     "ChooseIdentity",
     "ClientHelloReceived",
+    "FindSession",
     "Question",
     "SignHandshake",
     "VerifyPeer",
@@ -139,6 +141,38 @@ class ClientHelloReceived(Question[Any]):
     client_address: tuple[str, int] | None = None
 
     error_code: ClassVar[int] = 11
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class FindSession(Question[Any]):
+    """Server: a client offers a pre-shared key that is neither a ticket of ours nor in ``psks``. Who knows it?
+
+    The answer is a :class:`~tlsprovider.session.Session`, an :class:`~tlsprovider.psk.ExternalPsk`, or None. Whether it
+    fits the connection, and whether the client holds it, is checked afterwards.
+    ``identity``: the ticket, or the name of the key, as the client sent it.
+    """
+
+    identity: bytes
+    server_name: str | None
+
+    error_code: ClassVar[int] = 65
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class AcceptEarlyData(Question[bool]):
+    """Server: early data is coming that was sent just now, and that this process has not seen before. Take it?
+
+    Somebody may have recorded it and sent it to other servers as well (RFC 9846 section 8). ``unique`` is different for
+    each such flight and the same in each replay: whoever shares it with those servers finds the replays.
+    ``peer_certificates``: what the client showed when the session began.
+    """
+
+    server_name: str | None
+    alpn: str | None
+    peer_certificates: tuple[Certificate, ...]
+    unique: bytes = attrs.field(repr=False)
+
+    error_code: ClassVar[int] = 66
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)

@@ -304,11 +304,10 @@ class RecordReader:
         header = data[:HEADER_LENGTH]
         if header != b"\x17\x03\x03" + length.to_bytes(2, "big"):
             return None
-        aead = self._aead
-        assert aead is not None, "application data is read only under keys"
+        assert self._aead is not None, "application data is read only under keys"
         nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
         try:
-            inner = aead.decrypt(nonce, data[HEADER_LENGTH:], header)
+            inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], header)
         except InvalidTag:
             return None
         if inner[-1] != APPLICATION_DATA:
@@ -437,6 +436,10 @@ class RecordWriter:
         self._sequence = 0
         self.records_left = secret.suite.record_limit
 
+    def unprotect(self) -> None:
+        """Back to plaintext, for the hello that follows early data and a HelloRetryRequest."""
+        self._aead, self._iv = None, 0
+
     def forget(self) -> None:
         """The connection has failed: let go of the key (section 6). What was written before is still to be sent."""
         self._aead, self._iv = None, 0
@@ -493,9 +496,5 @@ class RecordWriter:
 
     def drain(self) -> bytes:
         """Everything written since the last call."""
-        out = self._out
-        if len(out) == 1:
-            return out.pop()
-        data = b"".join(out)
-        out.clear()
-        return data
+        out, self._out = self._out, []
+        return b"".join(out)

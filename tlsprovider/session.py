@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_LIFETIME", "MemorySessions", "Session", "SessionKey", "SessionStore"]
 
+# Section 4.7.1: whatever a ticket says.
 MAX_LIFETIME: Final = 7 * 24 * 3600
 """Seconds: no session is older, whatever a ticket says (section 4.7.1), and no chain of resumptions is longer."""
 

@@ -188,6 +188,8 @@ def _client(settings: Settings, hooks: Hooks, identities: list[Identity], common
         **common,
         key_shares=shares,
         identity=identities[0] if identities else None,
+        # The shim doesn't drive resumption yet, so it asks for no tickets and gives none.
+        sessions=None,
         alpn=_split_alpn(settings.advertise_alpn),
     )
 
@@ -209,7 +211,7 @@ def _server(settings: Settings, hooks: Hooks, identities: list[Identity], common
         common["alpn"] = [settings.select_alpn]
     if _wants_hello_hook(settings):
         common["on_client_hello"] = hooks.late(hooks.on_client_hello)
-    config = ServerConfig(**common, identities=identities)
+    config = ServerConfig(**common, identities=identities, tickets=None)
     hooks.go_on_with = config
     return config
 

@@ -7,6 +7,9 @@ from typing import assert_type
 import attrs
 import trio
 from cryptography.x509 import Certificate
+from OpenSSL.SSL import Context
+from twisted.internet import reactor
+from twisted.internet.endpoints import SSL4ServerEndpoint
 
 from tlsprovider import (
     CertificateFault,
@@ -23,10 +26,12 @@ from tlsprovider import (
     get_provider,
     list_providers,
 )
-from tlsprovider.iana import NamedGroup, SignatureScheme
+from tlsprovider.iana import AlertDescription, NamedGroup, SignatureScheme
 from tlsprovider.interfaces import IEngine, ITLSProvider
 from tlsprovider.ssl import SSL, ErrorCode
 from tlsprovider.trio import TLSStream, open_tls_stream, serve_tls
+from tlsprovider.twisted import ContextFactory
+from tlsprovider.twisted.pyopenssl import ConnectionFailed
 
 
 def configurations() -> tuple[ClientConfig, ServerConfig]:
@@ -102,3 +107,21 @@ def objects() -> None:
     assert_type(ssl.get_error(ssl.connect()), ErrorCode)
     assert_type(ssl.read(100), bytes)
     assert_type(ssl.write(b"hello"), int)
+
+
+def stock_twisted() -> ContextFactory:
+    client, server = configurations()
+    creator = ContextFactory(client, "example.com", "native", handshakeTimeout=10, closeTimeout=None)
+    assert_type(creator.config, ClientConfig | ServerConfig)
+    assert_type(creator.getContext(), Context)
+    connection = creator.clientConnectionForTLS(None)
+    assert_type(connection.engine, IEngine)
+    assert_type(connection.get_cipher_name(), str | None)
+    assert_type(connection.recv(100), bytes)
+    try:
+        connection.do_handshake()
+    except ConnectionFailed as problem:
+        assert_type(problem.alert, AlertDescription | None)
+        assert_type(problem.chain, tuple[Certificate, ...])
+    SSL4ServerEndpoint(reactor, 443, ContextFactory(server))
+    return ContextFactory(server).options()

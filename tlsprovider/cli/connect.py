@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
 
+import attrs
 import click
 import trio
 from rich.console import Console
 
 from tlsprovider.cli.failures import Failure, sentence
 from tlsprovider.cli.options import Address, address, common, common_fields, identity_from
-from tlsprovider.cli.parameters import certificate_rows, parameter_rows, print_rows
+from tlsprovider.cli.parameters import certificate_rows, parameter_rows, print_rows, session_rows
 from tlsprovider.config import ClientConfig
 from tlsprovider.providers import get_provider
+from tlsprovider.providers.shared import tell_port
+from tlsprovider.session import MemorySessions
 from tlsprovider.trio import TLSStream
 from tlsprovider.trust import TrustStore
+
+if TYPE_CHECKING:
+    from tlsprovider.engine import NativeEngine
 
 __all__ = ["command"]
 
@@ -34,6 +43,20 @@ INTERRUPTED = 130
 @click.option("--cert", metavar="FILE", help="Show this certificate (PEM, with its chain) when asked for one.")
 @click.option("--key", metavar="FILE", help="The key of --cert, if it is not in the same file.")
 @click.option("--insecure", is_flag=True, help="Do not verify the server's certificate.")
+@click.option(
+    "--reconnect",
+    type=click.IntRange(0, 100),
+    default=0,
+    metavar="N",
+    help="Connect N times more, one after the other, with the same input. Sessions are resumed.",
+)
+@click.option(
+    "--early-data",
+    type=click.File("rb"),
+    metavar="FILE",
+    help="Begin with this: sent early (0-RTT) where a session allows it, else when the handshake is complete.",
+)
+@click.option("--sessions", metavar="FILE", help="Keep sessions in this file, for the next time.")
 @common
 def command(
     server: Address,
@@ -42,6 +65,9 @@ def command(
     cert: str | None,
     key: str | None,
     insecure: bool,
+    reconnect: int,
+    early_data: BinaryIO | None,
+    sessions: str | None,
     provider: str,
     **options: str | None,
 ) -> None:
@@ -51,16 +77,27 @@ def command(
     """
     if server.host is None:
         raise Failure(f"{server}: connect to which host? Write it before the colon")
+    fields = common_fields(**options)
+    store = MemorySessions()
+    if early_data is not None:
+        fields["early_data"] = True
+    if sessions is not None:
+        fields["sessions"] = store
+        if Path(sessions).exists():
+            store.load(sessions)
     config = ClientConfig(
         trust=TrustStore.system() if ca is None else TrustStore.from_file(ca),
         identity=identity_from(cert, key),
         insecure_skip_verify=insecure,
-        **common_fields(**options),
+        **fields,
     )
+    visits = Visits(reconnect, early_data.read() if early_data is not None else b"")
     # What the provider can't do, or can't do for this name, is to be known before anybody is bothered.
     get_provider(provider).client_engine(config, name or server.host)
     try:
-        trio.run(partial(_converse, server, config, name or server.host, provider))
+        trio.run(partial(visits.run, partial(_converse, server, config, name or server.host, provider)))
+        if sessions is not None:
+            store.save(sessions)
     except KeyboardInterrupt:
         raise SystemExit(INTERRUPTED) from None
     except (OSError, trio.BrokenResourceError) as problem:
@@ -73,24 +110,64 @@ def command(
         raise Failure(f"{server}: {sentence(problems)}") from problems
 
 
-async def _converse(server: Address, config: ClientConfig, name: str, provider: str) -> None:
+Input = AsyncIterable[bytes]
+
+
+@attrs.define
+class Visits:
+    """One connection or several, with the same input; ``early`` is what each begins with."""
+
+    more: int
+    early: bytes
+
+    async def run(self, converse: Callable[[Input, bytes], Awaitable[None]]) -> None:
+        if not self.more:
+            await converse(_standard_input(), self.early)
+            return
+        # For a second time it has to be known.
+        data = b"".join([piece async for piece in _standard_input()])
+        for _ in range(1 + self.more):
+            await converse(_again(data), self.early)
+
+
+async def _standard_input() -> AsyncIterator[bytes]:
+    while data := await trio.to_thread.run_sync(os.read, STDIN, CHUNK, abandon_on_cancel=True):
+        yield data
+
+
+async def _again(data: bytes) -> AsyncIterator[bytes]:
+    if data:
+        yield data
+
+
+async def _converse(
+    server: Address, config: ClientConfig, name: str, provider: str, given: Input, early: bytes
+) -> None:
     assert server.host is not None
     with trio.move_on_after(CONNECT_SECONDS) as in_time:
         async with await trio.open_tcp_stream(server.host, server.port) as transport:
             stream = TLSStream(transport, config, name, provider=provider)
+            tell_port(stream.engine, server.port)
+            if early:
+                cast("NativeEngine", stream.engine).write_early(early)
             await stream.do_handshake()
             in_time.deadline = math.inf
-            print_rows(certificate_rows(stream) + parameter_rows(stream), Console(stderr=True, highlight=False))
+            rows = certificate_rows(stream) + parameter_rows(stream) + session_rows(stream, bool(early))
+            print_rows(rows, Console(stderr=True, highlight=False))
             async with stream, trio.open_nursery() as nursery:
-                nursery.start_soon(_send_input, stream)
+                # Whether it is harmless to send it now was asked of the person who wrote --early-data.
+                late = early if stream.early_data != "accepted" else b""
+                nursery.start_soon(_send_input, stream, late, given)
                 await _show_output(stream)
                 nursery.cancel_scope.cancel()
     if in_time.cancelled_caught:
         raise Failure(f"{server}: no answer within {CONNECT_SECONDS} seconds")
 
 
-async def _send_input(stream: TLSStream[trio.SocketStream]) -> None:
-    while data := await trio.to_thread.run_sync(os.read, STDIN, CHUNK, abandon_on_cancel=True):
+async def _send_input(stream: TLSStream[trio.SocketStream], first: bytes, given: Input) -> None:
+    if first:
+        await stream.send_all(first)
+    async for data in given:
         await stream.send_all(data)
     await stream.send_eof()
 

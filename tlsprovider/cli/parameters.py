@@ -11,7 +11,7 @@ from rich.text import Text
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-__all__ = ["Negotiated", "certificate_rows", "parameter_rows", "print_rows"]
+__all__ = ["Negotiated", "certificate_rows", "parameter_rows", "print_rows", "session_rows"]
 
 
 class Negotiated(Protocol):
@@ -48,6 +48,29 @@ def parameter_rows(connection: Negotiated) -> Rows:
         ("server name", connection.server_name),
     ]
     return [(name, value or "none") for name, value in rows]
+
+
+class Resumable(Protocol):
+    """What a client's stream knows of its session."""
+
+    @property
+    def session_reused(self) -> bool: ...
+    @property
+    def early_data(self) -> str: ...
+
+
+EARLY_WORDS = {
+    "accepted": "accepted",
+    "rejected": "rejected: it is sent again",
+    "not_sent": "not possible yet: it is sent now",
+}
+
+
+def session_rows(connection: Resumable, has_early_data: bool) -> Rows:
+    rows = [("session", "resumed" if connection.session_reused else "new")]
+    if has_early_data:
+        rows.append(("early data", EARLY_WORDS[connection.early_data]))
+    return rows
 
 
 def certificate_rows(connection: Negotiated) -> Rows:

@@ -13,14 +13,15 @@ import attrs
 import click
 
 from tlsprovider.cli.failures import Failure, sentence
-from tlsprovider.cli.options import Address, address, common, common_fields, identity_from
+from tlsprovider.cli.options import Address, address, common, common_fields, identity_from, log_lines
 from tlsprovider.cli.parameters import Negotiated
 from tlsprovider.cli.talk import Echo, Page, Talk
-from tlsprovider.config import ServerConfig
+from tlsprovider.config import MAX_EARLY_DATA, MAX_TICKET_COUNT, ServerConfig
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.keyserver import KeyServer
 from tlsprovider.providers import get_provider
-from tlsprovider.trust import TrustStore
+from tlsprovider.trust import TrustStore, read_file
 
 __all__ = ["Service", "command"]
 
@@ -54,6 +55,9 @@ class Service:
     " date.",
 )
 @click.option("--key", metavar="FILE", help="The key of --cert, if it is not in the same file.")
+@click.option(
+    "--key-server", metavar="PATH", help="Where the tlsprovider keyserver that has the key of --cert listens."
+)
 @click.option("--http", is_flag=True, help="Answer HTTP requests with the connection's parameters; without it: echo.")
 @click.option("--client-ca", metavar="FILE", help="Believe client certificates of these authorities (PEM).")
 @click.option(
@@ -61,26 +65,39 @@ class Service:
     type=click.Choice(["none", "request", "require"]),
     help="Whether to ask clients for a certificate; with --client-ca the default is require.",
 )
+@click.option(
+    "--tickets", type=click.IntRange(0, MAX_TICKET_COUNT), metavar="N", help="Session tickets for a client; 0: none."
+)
+@click.option(
+    "--early-data", type=click.IntRange(0, MAX_EARLY_DATA), metavar="BYTES", help="Accept so much early data (0-RTT)."
+)
 @click.option("--framework", type=click.Choice(["trio", "twisted"]), default="trio", show_default=True)
 @common
 def command(
     listen: Address,
     cert: str,
     key: str | None,
+    key_server: str | None,
     http: bool,
     client_ca: str | None,
     client_auth: str | None,
+    tickets: int | None,
+    early_data: int | None,
     framework: str,
     provider: str,
     **options: str | None,
 ) -> None:
     """Serve TLS until interrupted (SIGINT or SIGTERM). Port 0 takes any free one; the line says which."""
-    identities = _identities_from(cert, key)
+    identities = _identities_from(cert, key) if key_server is None else [_remote(cert, key, key_server, framework)]
     if client_ca is None and client_auth in ("request", "require"):
         raise Failure(f"--client-auth {client_auth}: whose certificates are to be believed? Add --client-ca FILE")
     if http:
         options["alpn"] = options["alpn"] or "http/1.1"
     fields = common_fields(**options)
+    if tickets is not None:
+        fields["ticket_count"] = tickets
+    if early_data is not None:
+        fields["max_early_data"] = early_data
     if client_auth is not None or client_ca is not None:
         fields["client_auth"] = client_auth or "require"
     config = ServerConfig(
@@ -105,17 +122,16 @@ def _identities_from(cert: str, key: str | None) -> Sequence[Identity]:
         return [identity]
     if key is not None:
         raise Failure("--key: with a directory as --cert, each key lies beside its certificate, so leave it out")
-    directory_log = logging.getLogger(IdentityDirectory.__module__)
-    directory_log.setLevel(logging.INFO)
-    directory_log.addHandler(_Lines())
+    log_lines(IdentityDirectory.__module__, logging.INFO)
     return IdentityDirectory(cert)
 
 
-class _Lines(logging.Handler):
-    """Each record is a line of its own, as all that this command says."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        click.echo(record.getMessage(), err=True)
+def _remote(cert: str, key: str | None, path: str, framework: str) -> Identity:
+    """A certificate whose key is held by a key server."""
+    if key is not None:
+        raise Failure("--key: with --key-server the key is there; leave one of them out")
+    server: KeyServer = import_module(f"tlsprovider.{framework}.keyserver").KeyServer(path)
+    return server.identity(read_file(cert))
 
 
 def _listen(where: Address) -> list[socket.socket]:

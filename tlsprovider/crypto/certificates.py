@@ -34,6 +34,7 @@ __all__ = [
     "certificate_names",
     "describe",
     "fits_wildcard",
+    "key_id",
     "key_matches",
     "load_pem_bundle",
     "load_pem_chain",
@@ -145,6 +146,15 @@ def certificate_der(certificate: Certificate) -> bytes:
 def spki_sha256(certificate: Certificate) -> bytes:
     """The SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 section 2.4 pins keys: 32 bytes."""
     return hashlib.sha256(der.subject_public_key_info(certificate)).digest()
+
+
+def key_id(key: Certificate | CertificateIssuerPrivateKeyTypes) -> bytes:
+    """What a key pair is called by whoever holds only one half of it: SHA-256 of the public key, 32 bytes.
+
+    Unlike :func:`spki_sha256` it doesn't depend on how a certificate has written the key's algorithm.
+    """
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(public).digest()
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ __all__ = [
     "TrafficSecret",
     "export",
     "hkdf_expand_label",
+    "import_psk",
     "resumption_psk",
 ]
 
@@ -218,6 +219,13 @@ class EarlySecret(_Stage):
 RESUMPTION_BINDER: Final = b"res binder"
 EXTERNAL_BINDER: Final = b"ext binder"
 IMPORTED_BINDER: Final = b"imp binder"
+
+
+def import_psk(hash_name: str, secret: bytes, imported_identity: bytes, length: int) -> bytes:
+    """RFC 9258 section 4.1: the key that stands for an external one, of ``length`` bytes."""
+    extracted = _extract(hash_name, bytes(hashlib.new(hash_name).digest_size), secret)
+    context = hashlib.new(hash_name, imported_identity).digest()
+    return hkdf_expand_label(hash_name, extracted, b"derived psk", context, length)
 
 
 EXPORTER_LABEL: Final = b"exporter"

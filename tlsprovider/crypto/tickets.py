@@ -29,6 +29,10 @@ KEY_LENGTH: Final = 32
 NONCE_LENGTH: Final = 12
 TAG_LENGTH: Final = 16
 DAY: Final = 24 * 3600
+# Early data, section 8.3: seconds by which the clocks, and the network's delay, may differ from what a client says.
+WINDOW: Final = 10.0
+# Flights of early data that are remembered in this time; with more, the next ones are not accepted.
+MAX_REMEMBERED: Final = 100_000
 # Nonces are random, so a key may seal 2^32 tickets (NIST SP 800-38D section 8.3); a day of 40,000 a second.
 _PURPOSE: Final = b"tlsprovider session ticket 1"
 
@@ -90,6 +94,8 @@ class TicketKeyRing:
         self._lifetimes = (encrypt_lifetime, decrypt_lifetime)
         self._entropy = entropy
         self._ring: dict[bytes, tuple[TicketKey, AESGCM]] = {}
+        self._used: dict[bytes, tuple[float]] = {}
+        self._began: float | None = None
         if not 0 < encrypt_lifetime <= decrypt_lifetime:
             raise ConfigError("TicketKeyRing: 0 < encrypt_lifetime <= decrypt_lifetime does not hold")
         if keys is not None:
@@ -153,3 +159,21 @@ class TicketKeyRing:
             return aead.decrypt(ticket[NAME_LENGTH:body], ticket[body:], _PURPOSE + key.name)
         except InvalidTag:
             return None
+
+    def first_use(self, unique: bytes, sent: float, now: float) -> bool:
+        """Early data: whether it was sent within the last ten seconds, and this ring has not seen it before.
+
+        It remembers what it saw for as long as a replay would be recent (RFC 9846 section 8.2). With ``keys`` from
+        elsewhere another process may have seen it just before this one began, so the first ten seconds accept nothing.
+        """
+        if self._began is None:
+            self._began = now
+        if abs(now - sent) > WINDOW or not (self._makes_keys or sent - WINDOW >= self._began):
+            return False
+        for old in [one for one, (until,) in self._used.items() if until < now] if len(self._used) > 1024 else ():
+            self._used.pop(old, None)
+        if len(self._used) >= MAX_REMEMBERED:
+            return False
+        mine = (sent + WINDOW,)
+        # One step, so that of two threads with the same flight one gets True.
+        return self._used.setdefault(unique, mine) is mine

@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from tlsprovider.crypto.schedule import TrafficSecret, export
 from tlsprovider.errors import AlertReceived, Fault, MisuseError, PeerFault
-from tlsprovider.handshake.steps import ApplicationSecrets, Established, decode_alert, tell, tell_alert
+from tlsprovider.handshake.results import ApplicationSecrets, Established
+from tlsprovider.handshake.steps import call_hook, decode_alert, tell, tell_alert
 from tlsprovider.handshake.tickets import make_tickets, session_of
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, MAX_PLAINTEXT, RecordReader, RecordWriter
@@ -151,7 +152,7 @@ class Connected:
         session = session_of(message, established, self._resumption_secret, self._config)
         if session is not None:
             self.session = session
-            self._config.sessions.put(key, session)
+            call_hook("sessions", lambda store: store.put(key, session), self._config.sessions)
 
     def _read_alert(self, content: bytes) -> None:
         alert = decode_alert(content)
@@ -217,7 +218,8 @@ class Connected:
     def _send_tickets(self) -> None:
         """Section 4.7.1. They wait for data of ours: a peer that only shakes hands doesn't expect more to read."""
         self._tickets_owed = False
-        messages = list(make_tickets(self.established, self._resumption_secret, self._config))
+        made = make_tickets(self.established, self._resumption_secret, self._config)
+        messages: list[bytes] = call_hook("tickets", list, made)
         self._resumption_secret = b""
         for message in messages:
             tell(self._config, "message_sent", "new_session_ticket", message)

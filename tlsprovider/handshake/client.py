@@ -26,25 +26,18 @@ from typing import TYPE_CHECKING, ClassVar
 import attrs
 
 from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
-from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
+from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret, TrafficSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import CertificateFault, Fault, PeerFault
 from tlsprovider.handshake import negotiate
-from tlsprovider.handshake.psk import Psk, fingerprint, of_session, psk_extension, with_binders
-from tlsprovider.handshake.steps import (
-    ApplicationSecrets,
-    Established,
-    PeerChain,
-    Steps,
-    VerifiedPeer,
-    certificate_message,
-    per_config,
-)
+from tlsprovider.handshake.psk import Psk, externals, fingerprint, modes, of_session, psk_extension, with_binders
+from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
+from tlsprovider.handshake.steps import Steps, call_hook, certificate_message, per_config
 from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
-from tlsprovider.record import HANDSHAKE, RecordReader, RecordWriter
+from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, RecordReader, RecordWriter
 from tlsprovider.session import SessionKey
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import vector16
@@ -53,6 +46,7 @@ from tlsprovider.wire.messages import (
     CertificateRequest,
     ClientHello,
     EncryptedExtensions,
+    EndOfEarlyData,
     ServerHello,
 )
 
@@ -73,6 +67,7 @@ class Offer:
     session_id: bytes
     keys: dict[NamedGroup, KeyExchange]
     psks: tuple[Psk, ...]
+    early: bool
     extensions: frozenset[int]
 
 
@@ -90,8 +85,8 @@ def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
     ]
     if config.alpn:
         extensions.append((X.application_layer_protocol_negotiation, ext.encode_alpn(config.alpn)))
-    if config.sessions is not None:
-        extensions.append((X.psk_key_exchange_modes, ext.encode_psk_modes([ext.PSK_DHE_KE])))
+    if psk_modes := modes(config):
+        extensions.append((X.psk_key_exchange_modes, ext.encode_psk_modes(psk_modes)))
     if config.verify_peer is not None:
         # Stapled answers are asked for when there is somebody to look at them.
         extensions.append((X.status_request, ext.STATUS_REQUEST))
@@ -125,18 +120,22 @@ class ClientHandshake(Steps):
         # Where sessions for this connection are kept; the port is for whoever knows it to say.
         self.port: int | None = None
         self.session: Session | None = None
+        self.early = b""
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
-        offer = self._send_client_hello(self._choose_session())
+        psks = self._choose_psks()
+        peer = await self._verify_early(psks)
+        offer = self._send_client_hello(psks, early=peer is not None)
+        early = self._send_early_data(offer)
         hello, suite = await self._read_server_hello(offer, None)
         if hello.is_retry_request:
             offer, retry = self._retry(offer, hello, suite), hello
             hello, suite = await self._read_server_hello(offer, retry)
         psk = negotiate.check_psk(hello, suite, offer.psks)
         group, handshake = self._derive_handshake_secret(offer, hello, suite, psk)
-        ours, theirs = self.change_to_handshake_keys(handshake)
-        alpn = await self._read_encrypted_extensions(offer)
-        request, peer = await self._authenticate_server(offer, psk)
+        ours, theirs = self.change_to_handshake_keys(handshake, early if offer.early and psk is not None else None)
+        alpn = await self._read_encrypted_extensions(offer, psk, suite, ours)
+        request, peer = await self._authenticate_server(offer, psk, peer)
         await self.read_finished(peer, theirs)
 
         main = handshake.main()
@@ -145,10 +144,11 @@ class ClientHandshake(Steps):
         self.reader.change_keys(secrets.read)
 
         self._send_compatibility_mark()
+        self._send_end_of_early_data(ours)
         identity = await self._send_certificate(request)
         self.send_finished(ours)
         self.change_write_keys(secrets.write)
-        session_key = self._session_key(request)
+        session_key = self._session_key(request) if psk is None or psk.session is not None else None
         if session_key is not None:
             secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
@@ -160,6 +160,7 @@ class ClientHandshake(Steps):
             local_certificates=identity.certificates if identity is not None else (),
             session=psk.session if psk is not None else None,
             session_key=session_key,
+            early_data=self.early_data,
         )
         return established, secrets
 
@@ -177,13 +178,16 @@ class ClientHandshake(Steps):
             return None
         return SessionKey(self.server_name.lower(), self.port, fingerprint(config))
 
-    def _choose_session(self) -> tuple[Psk, ...]:
-        """A session to resume, if there is one whose server would be believed now as well."""
+    def _choose_psks(self) -> tuple[Psk, ...]:
+        """What to offer: a session if there is one, and the keys that were given beforehand."""
+        given = tuple(externals(self.config).values()) if self.config.psks else ()
         key = self._session_key()
-        if key is None:
-            return ()
+        return given if key is None else self._choose_session(key) + given
+
+    def _choose_session(self, key: SessionKey) -> tuple[Psk, ...]:
+        """A session to resume, whose server would be believed now as well; none, or one."""
         now = self.config.clock()
-        session = self.session or self.config.sessions.take(key, now)  # type: ignore[union-attr]
+        session = self.session or call_hook("sessions", lambda store: store.take(key, now), self.config.sessions)
         if session is None or not self._may_resume(session, key, now):
             return ()
         try:
@@ -202,20 +206,68 @@ class ClientHandshake(Steps):
             and now < session.expires
         )
 
+    # -- early data, section 4.3.10 --------------------------------------------------------------------------------
+
+    async def _verify_early(self, psks: tuple[Psk, ...]) -> VerifiedPeer | None:
+        """Proof of who gets early data, if there is some and the first key allows so much; the hook is asked before."""
+        session = psks[0].session if psks and self.early and self.config.early_data else None
+        if session is None or len(self.early) > session.max_early_data:
+            return None
+        if session.cipher_suite not in self.config.cipher_suites:
+            return None
+        if session.alpn is not None and session.alpn not in self.config.alpn:
+            return None
+        try:
+            return await self.verify_psk(psks[0])
+        except CertificateFault:
+            # No early data, then; and when the server has shown its certificates the hook may refuse them again.
+            return None
+
+    def _send_early_data(self, offer: Offer) -> TrafficSecret | None:
+        """Behind the hello, under a key that the server has if it can open the ticket (section 2.3)."""
+        if not offer.early:
+            return None
+        psk = offer.psks[0]
+        assert psk.session is not None
+        suite = SUITES[psk.session.cipher_suite]
+        secret = psk.early_secret(suite).client_early_traffic(self.transcript.digest_with(suite.hash_name, b""))
+        self.log_key("CLIENT_EARLY_TRAFFIC_SECRET", secret.secret)
+        self._send_compatibility_mark()
+        self.change_write_keys(secret)
+        self.writer.write(APPLICATION_DATA, self.early)
+        # Until the server says otherwise.
+        self.early_data = "rejected"
+        return secret
+
+    def _read_early_data(self, offer: Offer, psk: Psk | None, suite: Suite, alpn: str | None) -> None:
+        """The server has read it. It must have been sure of what that was for (section 4.3.10)."""
+        session = psk.session if psk is not None else None
+        if session is None or psk is not offer.psks[0] or session.cipher_suite != suite.number or session.alpn != alpn:
+            raise PeerFault(Fault.EARLY_DATA_MISMATCH)
+        self.early_data = "accepted"
+
+    def _send_end_of_early_data(self, ours: TrafficSecret) -> None:
+        """Section 4.6."""
+        if self.early_data == "accepted":
+            self.send(HandshakeType.end_of_early_data, EndOfEarlyData.encode())
+            self.change_write_keys(ours)
+
     # -- ClientHello, section 4.2.2 --------------------------------------------------------------------------------
 
-    def _send_client_hello(self, psks: tuple[Psk, ...]) -> Offer:
+    def _send_client_hello(self, psks: tuple[Psk, ...], early: bool) -> Offer:
         config = self.config
         keys = generate_shares(config.key_shares, config.key_entropy)
         # A session id makes middleboxes believe in a resumption of TLS 1.2 (appendix E.4).
         self.client_random = config.entropy(32)
-        return self._send_hello(config.entropy(32), keys, psks)
+        return self._send_hello(config.entropy(32), keys, psks, early=early)
 
     def _send_hello(
         self,
         session_id: bytes,
         keys: dict[NamedGroup, KeyExchange],
         psks: tuple[Psk, ...],
+        *,
+        early: bool = False,
         retry: bool = False,
         cookie: bytes | None = None,
     ) -> Offer:
@@ -227,6 +279,8 @@ class ClientHandshake(Steps):
             own.insert(0, (X.server_name, ext.encode_server_name(self._sni)))
         if cookie is not None:
             own.append((X.cookie, ext.encode_cookie(cookie)))
+        if early:
+            own.append((X.early_data, b""))
         if psks:
             # Section 4.3.11: it has to be the last.
             own.append(psk_extension(psks, self.config.clock()))
@@ -240,7 +294,7 @@ class ClientHandshake(Steps):
         self.writer.write(HANDSHAKE, message, version=0x0303 if retry else 0x0301)
         self.tell("message_sent", "client_hello", message)
         self.reader.allow_change_cipher_spec = True
-        return Offer(session_id, keys, psks, numbers | {number for number, _ in own})
+        return Offer(session_id, keys, psks, early, numbers | {number for number, _ in own})
 
     # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
 
@@ -274,6 +328,9 @@ class ClientHandshake(Steps):
                 raise PeerFault(Fault.RETRY_GROUP, f"a key share for {group} was there already")
             keys = {group: generate(group, self.config.key_entropy)}
         self._send_compatibility_mark()
+        # Early data is lost with a retry, and what follows is in the clear again.
+        self.writer.unprotect()
+        self.protected = False
         echoed = ext.decode_cookie(cookie) if cookie is not None else None
         # Section 4.2.4: a key whose hash is not that of the suite is of no use any more.
         psks = tuple(psk for psk in offer.psks if psk.hash_name == suite.hash_name)
@@ -294,8 +351,12 @@ class ClientHandshake(Steps):
 
     def _derive_handshake_secret(
         self, offer: Offer, hello: ServerHello, suite: Suite, psk: Psk | None
-    ) -> tuple[NamedGroup, HandshakeSecret]:
+    ) -> tuple[NamedGroup | None, HandshakeSecret]:
+        early = EarlySecret(suite) if psk is None else psk.early_secret(suite)
         content = hello.extensions.get(X.key_share)
+        if content is None and psk is not None:
+            # Section 7.1: where a secret is missing, zeros take its place.
+            return None, early.handshake(bytes(suite.hash_length))
         if content is None:
             raise PeerFault(Fault.MISSING_EXTENSION, "key_share in ServerHello")
         number, share = ext.decode_key_share(content)
@@ -303,12 +364,13 @@ class ClientHandshake(Steps):
         key = offer.keys.get(group)
         if key is None:
             raise PeerFault(Fault.KEY_SHARE_GROUP, str(group))
-        early = EarlySecret(suite) if psk is None else psk.early_secret(suite)
         return group, early.handshake(key.finish(share))
 
     # -- the server's protected flight, sections 4.4 and 4.5 -------------------------------------------------------
 
-    async def _read_encrypted_extensions(self, offer: Offer) -> str | None:
+    async def _read_encrypted_extensions(
+        self, offer: Offer, psk: Psk | None, suite: Suite, ours: TrafficSecret
+    ) -> str | None:
         data = await self.read(HandshakeType.encrypted_extensions)
         extensions = EncryptedExtensions.decode(data, offer.extensions).extensions
         self.transcript.add(data)
@@ -318,16 +380,23 @@ class ClientHandshake(Steps):
         if groups is not None:
             # Advice for the next connection (section 4.3.7); it has to be well-formed all the same.
             ext.decode_u16s(groups, X.supported_groups)
-        alpn = extensions.get(X.application_layer_protocol_negotiation)
-        return negotiate.check_alpn(alpn, self.config.alpn)
+        alpn = negotiate.check_alpn(extensions.get(X.application_layer_protocol_negotiation), self.config.alpn)
+        if X.early_data in extensions:
+            ext.decode_empty(extensions[X.early_data], X.early_data)
+            self._read_early_data(offer, psk, suite, alpn)
+        elif offer.early and psk is not None:
+            self.change_write_keys(ours)
+        return alpn
 
     async def _authenticate_server(
-        self, offer: Offer, psk: Psk | None
+        self, offer: Offer, psk: Psk | None, verified: VerifiedPeer | None
     ) -> tuple[CertificateRequest | None, VerifiedPeer]:
-        """By its certificate; or, with a key that both hold, by its next message, Finished (section 2.2)."""
+        """By its certificate; or, with a key that both hold, by its next message, Finished (section 2.2).
+
+        ``verified``: what was found before early data was sent.
+        """
         if psk is not None:
-            assert psk.session is not None
-            return None, await self.verify_resumed(psk.session, psk.verified)
+            return None, verified if verified is not None and psk.session is not None else await self.verify_psk(psk)
         request, chain = await self._read_certificate_or_request(offer)
         return request, await self.read_certificate_verify(chain)
 

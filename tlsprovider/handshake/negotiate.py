@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 
+from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
@@ -21,7 +22,6 @@ from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import DOWNGRADE_TLS11, DOWNGRADE_TLS12, LEGACY_VERSION, ClientHello, ServerHello
 
 if TYPE_CHECKING:
-    from tlsprovider.crypto.suites import Suite
     from tlsprovider.handshake.psk import Psk
     from tlsprovider.session import Session
 
@@ -65,8 +65,10 @@ def choose_version(hello: ClientHello) -> ProtocolVersion:
     return TLS13
 
 
-def choose_suite(offered: Collection[int], allowed: Sequence[CipherSuite]) -> CipherSuite:
-    """Section 4.2.1."""
+def choose_suite(offered: Collection[int], allowed: Sequence[CipherSuite], hashes: Collection[str] = ()) -> CipherSuite:
+    """Section 4.2.1. ``hashes``: those of external keys in the offer; a suite with one of them comes first (4.3.11)."""
+    if hashes:
+        allowed = sorted(allowed, key=lambda suite: SUITES[suite].hash_name not in hashes)
     for suite in allowed:
         if suite in offered:
             return suite
@@ -148,17 +150,24 @@ def choose_psk(candidates: Sequence[Psk | None], modes: Collection[int], terms: 
 
     ``candidates``: what is known of each key offered, None for a stranger's. ``modes``: those that the client has.
     """
-    if ext.PSK_DHE_KE not in modes:
-        return None
     for index, psk in enumerate(candidates):
-        if psk is not None and psk.hash_name == terms.hash_name and _session_fits(psk.session, terms):
+        if psk is None or psk.hash_name != terms.hash_name or not _session_fits(psk.session, terms):
+            continue
+        if ext.PSK_DHE_KE in modes or without_key_exchange(psk, modes):
             return index
     return None
 
 
+def without_key_exchange(psk: Psk, modes: Collection[int]) -> bool:
+    """Section 4.3.9: psk_ke, where both sides have said so about this very key."""
+    return not psk.key_exchange and ext.PSK_KE in modes
+
+
 def _session_fits(session: Session | None, terms: PskTerms) -> bool:
-    """A key from outside belongs to no connection; a session only to connections like its own."""
-    return session is None or (
+    """A key from outside belongs to no certificate and no connection; a session to connections like its own."""
+    if session is None:
+        return not terms.needs_certificate
+    return (
         session.server_name == terms.server_name
         and session.alpn == terms.alpn
         and session.fingerprint == terms.fingerprint
@@ -236,7 +245,7 @@ def check_psk(hello: ServerHello, suite: Suite, offered: Sequence[Psk]) -> Psk |
         raise PeerFault(Fault.PSK_SELECTED, f"number {index} of {len(offered)}")
     if offered[index].hash_name != suite.hash_name:
         raise PeerFault(Fault.PSK_SELECTED, f"its hash is not that of {suite.number}")
-    if X.key_share not in hello.extensions:
+    if X.key_share not in hello.extensions and offered[index].key_exchange:
         raise PeerFault(Fault.PSK_SELECTED, "without a key exchange, which was not offered")
     return offered[index]
 

@@ -27,9 +27,21 @@ if TYPE_CHECKING:
 
     from tlsprovider.config import ClientConfig, ServerConfig
     from tlsprovider.crypto.transcript import Transcript
+    from tlsprovider.psk import ExternalPsk
     from tlsprovider.session import Session
 
-__all__ = ["MAX_TRIED", "Psk", "check_binder", "fingerprint", "of_session", "psk_extension", "with_binders"]
+__all__ = [
+    "MAX_TRIED",
+    "Psk",
+    "check_binder",
+    "externals",
+    "fingerprint",
+    "modes",
+    "of_external",
+    "of_session",
+    "psk_extension",
+    "with_binders",
+]
 
 # A server looks at so many of the keys that a client offers; clients have one or two.
 MAX_TRIED: Final = 8
@@ -37,12 +49,13 @@ MAX_TRIED: Final = 8
 
 @attrs.frozen(repr=False)
 class Psk:
-    """One pre-shared key. ``verified``: the peer's chain as verified for this connection, with a session."""
+    """One pre-shared key. ``session`` is None for one from outside; it has no ``verified`` chain of the peer either."""
 
     identity: bytes
     secret: bytes
     hash_name: str
     label: bytes
+    key_exchange: bool = True
     session: Session | None = None
     verified: tuple[x509.Certificate, ...] = ()
 
@@ -60,7 +73,23 @@ class Psk:
 
 
 def of_session(session: Session, identity: bytes, verified: tuple[x509.Certificate, ...] = ()) -> Psk:
-    return Psk(identity, session.secret, session.hash_name, RESUMPTION_BINDER, session, verified)
+    return Psk(identity, session.secret, session.hash_name, RESUMPTION_BINDER, session=session, verified=verified)
+
+
+def of_external(key: ExternalPsk) -> Psk:
+    return Psk(key.identity, key.secret, key.hash_name, key.label, key.key_exchange)
+
+
+@per_config
+def externals(config: ClientConfig | ServerConfig) -> dict[bytes, Psk]:
+    """The keys of a configuration by their identities."""
+    return {key.identity: of_external(key) for key in config.psks}
+
+
+def modes(config: ClientConfig) -> list[int]:
+    """What a client allows, section 4.3.9; empty: it uses no pre-shared keys."""
+    found = [ext.PSK_DHE_KE] if config.sessions is not None or config.psks else []
+    return found + [ext.PSK_KE] * any(not key.key_exchange for key in config.psks)
 
 
 @per_config

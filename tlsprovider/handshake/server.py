@@ -22,31 +22,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Final
 
-import attrs
-
 from tlsprovider.crypto.groups import respond
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
 from tlsprovider.crypto.suites import SUITES, Suite
-from tlsprovider.errors import CertificateFault, ConfigError, Fault, HookError, PeerFault
+from tlsprovider.errors import Fault, HookError, PeerFault
 from tlsprovider.handshake import negotiate
-from tlsprovider.handshake.psk import MAX_TRIED, Psk, check_binder, fingerprint, of_session
-from tlsprovider.handshake.steps import (
-    ApplicationSecrets,
-    Established,
-    Steps,
-    VerifiedPeer,
-    certificate_message,
-    per_config,
-)
+from tlsprovider.handshake.asked import Asked, decode_asked
+from tlsprovider.handshake.results import ApplicationSecrets, Established, VerifiedPeer
+from tlsprovider.handshake.server_psk import Chosen, ServerPsks, external_hashes
+from tlsprovider.handshake.steps import certificate_message, per_config
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity, ClientHelloReceived
 from tlsprovider.record import RecordReader, RecordWriter
-from tlsprovider.session import Session
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import u16
-from tlsprovider.wire.extensions import OfferedPsks
 from tlsprovider.wire.messages import (
     HELLO_RETRY_RANDOM,
     CertificateRequest,
@@ -65,61 +56,6 @@ __all__ = ["ServerHandshake"]
 
 # Naming the issuers helps a client with many certificates to choose; a list longer than this helps nobody.
 MAX_AUTHORITIES_LENGTH: Final = 16 * 1024
-# Protected bytes that a client may send before it learns that nobody listens: a request, not an upload.
-MAX_SKIPPED_EARLY_DATA: Final = 16 * 1024
-
-
-@attrs.frozen
-class Asked:
-    """What a ClientHello asks for, decoded."""
-
-    server_name: str | None
-    alpn: tuple[str, ...]
-    groups: tuple[int, ...]
-    schemes: tuple[int, ...]
-    shares: dict[int, bytes] = attrs.field(repr=False)
-    authorities: tuple[bytes, ...] = attrs.field(repr=False)
-    psks: OfferedPsks | None = attrs.field(repr=False)
-    psk_modes: bytes
-
-
-@attrs.define(repr=False)
-class Resumed:
-    """The key that the handshake goes on with, and its place among those that the client offers."""
-
-    psk: Psk
-    index: int
-
-
-def _decode_asked(hello: ClientHello) -> Asked:
-    """Read the extensions that a server of TLS 1.3 needs, and insist on those of section 9.2."""
-    extensions = hello.extensions or {}
-    psks = extensions.get(X.pre_shared_key)
-    modes = extensions.get(X.psk_key_exchange_modes)
-    if psks is not None and modes is None:
-        raise PeerFault(Fault.PSK_WITHOUT_MODES)
-    for needed in (X.signature_algorithms, X.supported_groups, X.key_share):
-        if needed not in extensions:
-            raise PeerFault(Fault.MISSING_EXTENSION, f"{needed} in ClientHello")
-    groups = ext.decode_u16s(extensions[X.supported_groups], X.supported_groups)
-    shares = dict(ext.decode_key_shares(extensions[X.key_share]))
-    listed = frozenset(groups)
-    for group in shares:
-        if group not in listed:
-            raise PeerFault(Fault.KEY_SHARE_UNLISTED, str(NamedGroup(group)))
-    name = extensions.get(X.server_name)
-    alpn = extensions.get(X.application_layer_protocol_negotiation)
-    authorities = extensions.get(X.certificate_authorities)
-    return Asked(
-        server_name=ext.decode_server_name(name) if name is not None else None,
-        alpn=ext.decode_alpn(alpn) if alpn is not None else (),
-        groups=groups,
-        schemes=ext.decode_u16s(extensions[X.signature_algorithms], X.signature_algorithms),
-        shares=shares,
-        authorities=ext.decode_authorities(authorities) if authorities is not None else (),
-        psks=ext.decode_offered_psks(psks) if psks is not None else None,
-        psk_modes=ext.decode_psk_modes(modes) if modes is not None else b"",
-    )
 
 
 @per_config
@@ -134,7 +70,7 @@ def _certificate_request(config: ServerConfig) -> bytes:
     return CertificateRequest(b"", {int(number): content for number, content in extensions.items()}).encode()
 
 
-class ServerHandshake(Steps):
+class ServerHandshake(ServerPsks):
     """One handshake as a server."""
 
     is_server: ClassVar[bool] = True
@@ -148,17 +84,20 @@ class ServerHandshake(Steps):
         hello = await self._read_client_hello()
         asked = await self._ask_about_hello(hello)
         config = self.config
-        suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites)]
-        group, share = negotiate.choose_group(asked.groups, asked.shares, config.groups)
+        keys = await self.find_psks(asked)
+        suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites, external_hashes(keys))]
         alpn = negotiate.choose_alpn(asked.alpn, config.alpn)
-        resumed = self._choose_psk(hello, asked, suite, alpn) if asked.psks is not None else None
-        if share is None:
+        psk = self.choose_psk(keys, hello, asked, suite, alpn)
+        group, share = self._choose_group(asked, psk)
+        if group is not None and share is None:
             self._send_hello_retry_request(hello, suite, group)
-            hello, share = await self._read_second_client_hello(hello, group, resumed)
-        shown = await self._choose_identity(asked) if resumed is None else None
+            hello, share = await self._read_second_client_hello(hello, group, psk)
+        peer = await self.verify_psk(psk.psk) if psk is not None else None
+        early = await self.accept_early_data(hello, asked, psk, suite)
+        shown = await self._choose_identity(asked) if psk is None else None
 
-        handshake = self._send_server_hello(hello, suite, group, share, resumed)
-        ours, theirs = self.change_to_handshake_keys(handshake)
+        handshake = self._send_server_hello(hello, suite, group, share, psk)
+        ours, theirs = self.change_to_handshake_keys(handshake, early)
         self._send_encrypted_extensions(asked, shown, alpn)
         if shown is not None:
             self._send_certificate_request()
@@ -170,10 +109,14 @@ class ServerHandshake(Steps):
         del handshake
         self.change_write_keys(secrets.write)
 
-        peer = await self._authenticate_client(resumed)
+        if early is not None:
+            await self.read_end_of_early_data()
+            self.reader.change_keys(theirs)
+        if peer is None:
+            peer = await self._read_client_certificate()
         await self.read_finished(peer, theirs)
         self.reader.change_keys(secrets.read)
-        if config.tickets is not None and ext.PSK_DHE_KE in asked.psk_modes:
+        if self._gives_tickets(asked, psk):
             secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
             suite=suite,
@@ -182,8 +125,9 @@ class ServerHandshake(Steps):
             server_name=asked.server_name,
             peer=peer,
             local_certificates=shown[0].certificates if shown is not None else (),
-            session=resumed.psk.session if resumed is not None else None,
+            session=psk.psk.session if psk is not None else None,
             session_key=None,
+            early_data=self.early_data,
         )
         return established, secrets
 
@@ -198,13 +142,13 @@ class ServerHandshake(Steps):
         negotiate.choose_version(hello)
         self.client_random = hello.random
         if hello.extensions is not None and X.early_data in hello.extensions:
-            # It is not accepted, so it has to be passed over, wherever it ends (section 4.3.10).
-            self.reader.skippable = MAX_SKIPPED_EARLY_DATA
+            ext.decode_empty(hello.extensions[X.early_data], X.early_data)
+            self.expect_early_data()
         return hello
 
     async def _ask_about_hello(self, hello: ClientHello) -> Asked:
         """The configuration may depend on what the client asks for."""
-        asked = _decode_asked(hello)
+        asked = decode_asked(hello)
         self.server_name = asked.server_name
         hook = self.config.on_client_hello
         if hook is None:
@@ -228,46 +172,16 @@ class ServerHandshake(Steps):
         self.config = answer
         return asked
 
-    # -- pre-shared keys, section 4.3.11 ---------------------------------------------------------------------------
+    def _choose_group(self, asked: Asked, psk: Chosen | None) -> tuple[NamedGroup | None, bytes | None]:
+        """The group, if there is to be a key exchange, and the client's share, if it sent one."""
+        if psk is not None and psk.alone:
+            return None, None
+        return negotiate.choose_group(asked.groups, asked.shares, self.config.groups)
 
-    def _choose_psk(self, hello: ClientHello, asked: Asked, suite: Suite, alpn: str | None) -> Resumed | None:
-        """A session that the client offers and that fits; its binder is checked, and its certificates once more."""
-        config = self.config
-        assert asked.psks is not None
-        now = config.clock()
-        identities = [identity for identity, _ in asked.psks.identities[:MAX_TRIED]]
-        candidates = [self._open_ticket(identity, now) for identity in identities]
-        terms = negotiate.PskTerms(
-            hash_name=suite.hash_name,
-            server_name=asked.server_name,
-            alpn=alpn,
-            fingerprint=fingerprint(config),
-            needs_certificate=config.client_auth == "require",
-            now=now,
-        )
-        index = negotiate.choose_psk(candidates, asked.psk_modes, terms)
-        psk = candidates[index] if index is not None else None
-        if index is None or psk is None:
-            return None
-        check_binder(hello.raw, asked.psks, index, psk, self.transcript)
-        certificates = psk.session.peer_certificates if psk.session is not None else ()
-        try:
-            verified = self.verify_chain(certificates) if certificates else ()
-        except CertificateFault:
-            # Expired by now, perhaps: the client may have another to show.
-            return None
-        return Resumed(attrs.evolve(psk, verified=verified), index)
-
-    def _open_ticket(self, ticket: bytes, now: float) -> Psk | None:
-        tickets = self.config.tickets
-        state = tickets.open(ticket, now) if tickets is not None else None
-        if state is None:
-            return None
-        try:
-            return of_session(Session.from_bytes(state), ticket)
-        except ConfigError:
-            # Sealed by another version of this library.
-            return None
+    def _gives_tickets(self, asked: Asked, psk: Chosen | None) -> bool:
+        """Section 4.7.1. A session stands for certificates that were shown, so a key from outside begets none."""
+        outside = psk is not None and psk.psk.session is None
+        return self.config.tickets is not None and ext.PSK_DHE_KE in asked.psk_modes and not outside
 
     # -- HelloRetryRequest, section 4.2.4 --------------------------------------------------------------------------
 
@@ -280,7 +194,7 @@ class ServerHandshake(Steps):
         self._send_compatibility_mark(hello)
 
     async def _read_second_client_hello(
-        self, first: ClientHello, group: NamedGroup, resumed: Resumed | None
+        self, first: ClientHello, group: NamedGroup, psk: Chosen | None
     ) -> tuple[ClientHello, bytes]:
         data = await self.read(HandshakeType.client_hello)
         self.insist_on_boundary()
@@ -288,20 +202,12 @@ class ServerHandshake(Steps):
         negotiate.choose_version(hello)
         negotiate.check_hello_unchanged(first, hello)
         self.reader.skippable = None
-        asked = _decode_asked(hello)
+        asked = decode_asked(hello)
         if list(asked.shares) != [group]:
             raise PeerFault(Fault.RETRY_IGNORED, f"asked for {group}")
-        if resumed is not None:
-            self._find_again(resumed, hello, asked.psks)
+        if psk is not None:
+            self.find_again(psk, hello, asked.psks)
         return hello, asked.shares[group]
-
-    def _find_again(self, resumed: Resumed, hello: ClientHello, offered: OfferedPsks | None) -> None:
-        """The key chosen before is there, perhaps at another place (section 4.2.4), with a binder for this hello."""
-        identities = [identity for identity, _ in offered.identities] if offered is not None else []
-        if offered is None or resumed.psk.identity not in identities:
-            raise PeerFault(Fault.HELLO_CHANGED, "the pre-shared key is gone")
-        resumed.index = identities.index(resumed.psk.identity)
-        check_binder(hello.raw, offered, resumed.index, resumed.psk, self.transcript)
 
     def _send_compatibility_mark(self, hello: ClientHello) -> None:
         """One change_cipher_spec behind the first message, for a client in compatibility mode (appendix E.4)."""
@@ -314,6 +220,11 @@ class ServerHandshake(Steps):
 
     async def _choose_identity(self, asked: Asked) -> tuple[Identity, SignatureScheme]:
         config = self.config
+        if not asked.schemes:
+            # Section 9.2: only a pre-shared key would have done without.
+            raise PeerFault(Fault.MISSING_EXTENSION, f"{X.signature_algorithms} in ClientHello")
+        if config.choose_identity is None and not config.identities:
+            raise PeerFault(Fault.UNKNOWN_PSK)
         if config.choose_identity is None:
             identity = negotiate.choose_identity(config.identities, asked.server_name, asked.schemes, asked.authorities)
         else:
@@ -335,21 +246,22 @@ class ServerHandshake(Steps):
     # -- ServerHello, section 4.2.3, and the protected flight, sections 4.4 and 4.5 --------------------------------
 
     def _send_server_hello(
-        self, hello: ClientHello, suite: Suite, group: NamedGroup, share: bytes, resumed: Resumed | None
+        self, hello: ClientHello, suite: Suite, group: NamedGroup | None, share: bytes | None, psk: Chosen | None
     ) -> HandshakeSecret:
-        our_share, shared_secret = respond(group, share, self.config.key_entropy)
-        extensions = [
-            (X.supported_versions, u16(ProtocolVersion.TLSv1_3)),
-            (X.key_share, ext.encode_key_share(group, our_share)),
-        ]
-        if resumed is not None:
-            extensions.append((X.pre_shared_key, u16(resumed.index)))
+        extensions: list[tuple[int, bytes]] = [(X.supported_versions, u16(ProtocolVersion.TLSv1_3))]
+        # Section 7.1: where a secret is missing, zeros take its place.
+        shared_secret = bytes(suite.hash_length)
+        if group is not None and share is not None:
+            our_share, shared_secret = respond(group, share, self.config.key_entropy)
+            extensions.append((X.key_share, ext.encode_key_share(group, our_share)))
+        if psk is not None:
+            extensions.append((X.pre_shared_key, u16(psk.index)))
         message = ServerHello.encode(self.config.entropy(32), hello.session_id, suite.number, extensions)
         self.transcript.add(hello.raw)
         self.transcript.start(suite.hash_name)
         self.send(HandshakeType.server_hello, message)
         self._send_compatibility_mark(hello)
-        early = EarlySecret(suite) if resumed is None else resumed.psk.early_secret(suite)
+        early = EarlySecret(suite) if psk is None else psk.psk.early_secret(suite)
         return early.handshake(shared_secret)
 
     def _send_encrypted_extensions(
@@ -361,6 +273,8 @@ class ServerHandshake(Steps):
             extensions[X.server_name] = b""
         if alpn is not None:
             extensions[X.application_layer_protocol_negotiation] = ext.encode_alpn([alpn])
+        if self.early_data == "accepted":
+            extensions[X.early_data] = b""
         self.send(HandshakeType.encrypted_extensions, EncryptedExtensions(extensions).encode())
 
     def _send_certificate_request(self) -> None:
@@ -372,13 +286,6 @@ class ServerHandshake(Steps):
         await self.send_certificate_verify(identity, scheme)
 
     # -- the client's protected flight -----------------------------------------------------------------------------
-
-    async def _authenticate_client(self, resumed: Resumed | None) -> VerifiedPeer:
-        """By a certificate, if one is wanted; or, with a key that both hold, as it was then (section 2.2)."""
-        if resumed is not None:
-            assert resumed.psk.session is not None
-            return await self.verify_resumed(resumed.psk.session, resumed.psk.verified)
-        return await self._read_client_certificate()
 
     async def _read_client_certificate(self) -> VerifiedPeer:
         if self.config.client_auth == "none":

@@ -17,12 +17,9 @@ from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
-import attrs
-
 from tlsprovider.crypto import signatures
 from tlsprovider.crypto.certificates import describe, may_sign, parse_certificate
 from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
-from tlsprovider.crypto.suites import Suite
 from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import (
     AlertReceived,
@@ -35,22 +32,23 @@ from tlsprovider.errors import (
     TruncatedError,
 )
 from tlsprovider.events import Event, EventKind
-from tlsprovider.iana import AlertDescription, HandshakeType, NamedGroup, SignatureScheme
+from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
+from tlsprovider.iana import AlertDescription, HandshakeType, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.questions import Later, Question, SignHandshake, VerifyPeer
 from tlsprovider.record import ALERT, HANDSHAKE, RecordReader, RecordWriter, alert_bytes
 from tlsprovider.wire import extensions as ext
-from tlsprovider.wire.messages import Certificate, CertificateEntry, CertificateVerify, Finished
+from tlsprovider.wire.messages import Certificate, CertificateVerify, Finished
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from tlsprovider.config import ClientConfig, ServerConfig
-    from tlsprovider.session import Session, SessionKey
+    from tlsprovider.handshake.psk import Psk
     from tlsprovider.wire.extensions import Extensions
 
-__all__ = ["WANT_READ", "ApplicationSecrets", "Established", "Steps", "VerifiedPeer", "per_config"]
+__all__ = ["WANT_READ", "Steps", "per_config"]
 
 A = TypeVar("A")
 K = TypeVar("K")
@@ -119,75 +117,6 @@ def certificate_message(identity: Identity) -> bytes:
     return Certificate.encode(b"", identity.chain_der)
 
 
-class VerifiedPeer:
-    """Proof that the peer was checked, or a reason why not. Nothing is finished without one.
-
-    Made by :meth:`Steps.read_certificate_verify` after the signature and the chain have been found good; by
-    :meth:`Steps.verify_resumed` for a chain that was, in the connection that a session comes from; and by
-    :meth:`unchecked`, which says why there was nothing to check. Search for that word when reviewing.
-    """
-
-    __slots__ = ("certificates", "scheme", "stapled", "unchecked_because", "verified_chain")
-    _KEY: ClassVar = object()
-
-    def __init__(
-        self,
-        key: object,
-        certificates: tuple[x509.Certificate, ...],
-        verified_chain: tuple[x509.Certificate, ...],
-        scheme: SignatureScheme | None,
-        unchecked_because: str,
-        stapled: Extensions,
-    ) -> None:
-        if key is not VerifiedPeer._KEY:
-            raise TypeError("a VerifiedPeer comes out of a check, or of VerifiedPeer.unchecked(reason)")
-        self.certificates = certificates
-        self.verified_chain = verified_chain
-        self.scheme = scheme
-        self.unchecked_because = unchecked_because
-        self.stapled = stapled
-
-    @classmethod
-    def unchecked(cls, reason: str) -> VerifiedPeer:
-        """No certificate was there to check, for this reason."""
-        return cls(cls._KEY, (), (), None, reason, {})
-
-
-@attrs.frozen(repr=False)
-class Established:
-    """What a finished handshake has found out. Nothing of it is secret."""
-
-    suite: Suite
-    group: NamedGroup
-    alpn: str | None
-    server_name: str | None
-    peer: VerifiedPeer
-    local_certificates: tuple[x509.Certificate, ...]
-    session: Session | None
-    """The session that was resumed."""
-    session_key: SessionKey | None
-    """Client: where sessions of this connection belong; None: they are not kept."""
-
-
-@attrs.define(repr=False)
-class ApplicationSecrets:
-    """What protects the connection from here on, and what exporters are derived from (section 7.5)."""
-
-    read: TrafficSecret
-    write: TrafficSecret
-    exporter: bytes
-    resumption: bytes = b""
-    """What tickets are derived from (section 7.1); empty where there will be none."""
-
-
-@attrs.frozen
-class PeerChain:
-    """A Certificate message, parsed."""
-
-    certificates: tuple[x509.Certificate, ...]
-    entries: tuple[CertificateEntry, ...]
-
-
 class Steps:
     """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
 
@@ -210,6 +139,9 @@ class Steps:
         self.peer_ended = False
         self.peer_canceled = False
         self.protected = False
+        self.early_data = "not_sent"
+        # The content of both sides' Finished, for channel bindings of the old kind.
+        self.finished = self.peer_finished = b""
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -250,13 +182,17 @@ class Steps:
             elif record[0] == ALERT:
                 self._read_alert(record[1])
             else:
-                raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
+                self.read_application_data(record[1])
         if message[0] not in expected:
             wanted = " or ".join(one.name for one in expected)
             raise PeerFault(Fault.UNEXPECTED_MESSAGE, f"{HandshakeType(message[0])} instead of {wanted}")
         if self.config.on_event is not None:
             self.tell("message_received", HandshakeType(message[0]).name, message)
         return message
+
+    def read_application_data(self, content: bytes) -> None:
+        """There is none before the handshake is complete, but early data on a server that accepts it."""
+        raise PeerFault(Fault.UNEXPECTED_APPLICATION_DATA)
 
     def insist_on_boundary(self) -> None:
         """The message just read is the last before the keys, or the peer's turn, change (section 5.1)."""
@@ -308,16 +244,22 @@ class Steps:
 
     # -- keys, section 7 -------------------------------------------------------------------------------------------
 
-    def change_to_handshake_keys(self, secret: HandshakeSecret) -> tuple[TrafficSecret, TrafficSecret]:
-        """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``."""
+    def change_to_handshake_keys(
+        self, secret: HandshakeSecret, early: TrafficSecret | None = None
+    ) -> tuple[TrafficSecret, TrafficSecret]:
+        """ServerHello is in the transcript: ``(the secret this side sends under, the peer's)``.
+
+        ``early``: the client stays under this one until EndOfEarlyData (section 4.6).
+        """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
         if self.config.keylog is not None:
             self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
             self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
-        self.change_write_keys(ours)
-        self.reader.change_keys(theirs)
+        if early is None or self.is_server:
+            self.change_write_keys(ours)
+        self.reader.change_keys(early if early is not None and self.is_server else theirs)
         return ours, theirs
 
     def derive_application_secrets(self, main: MainSecret) -> ApplicationSecrets:
@@ -386,20 +328,27 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        verified = self.verify_chain(chain.certificates)
-        await self._ask_about_peer(chain.certificates, verified, stapled)
+        try:
+            verified = self.verify_chain(chain.certificates)
+            await self._ask_about_peer(chain.certificates, verified, stapled)
+        except CertificateFault as fault:
+            fault.certificates = chain.certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
-    async def verify_resumed(self, session: Session, verified: tuple[x509.Certificate, ...]) -> VerifiedPeer:
-        """Section 2.2: the peer holds the secret of a session, so it is who it was then.
+    async def verify_psk(self, psk: Psk) -> VerifiedPeer:
+        """Section 2.2: the peer holds the secret of a session, so it is who it was then; or a key that it was given.
 
-        ``verified`` comes from :meth:`verify_chain`, now; the user's own check is asked again.
+        ``psk.verified`` comes from :meth:`verify_chain`, now; the user's own check is asked again.
         """
+        session = psk.session
+        if session is None:
+            return VerifiedPeer.unchecked("an external pre-shared key: only who was given it has it")
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        await self._ask_about_peer(certificates, verified, session.stapled)
-        return VerifiedPeer(VerifiedPeer._KEY, certificates, verified, None, "resumed", session.stapled)
+        await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
         return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
@@ -481,12 +430,14 @@ class Steps:
         verify_data = Finished.decode(data, secret.suite.hash_length)
         if not hmac.compare_digest(verify_data, secret.finished(self.transcript.digest())):
             raise PeerFault(Fault.FINISHED_MISMATCH)
+        self.peer_finished = verify_data
         self.transcript.add(data)
         # Section 5: change_cipher_spec is tolerated until the peer's Finished.
         self.reader.allow_change_cipher_spec = False
 
     def send_finished(self, secret: TrafficSecret) -> None:
-        self.send(HandshakeType.finished, Finished.encode(secret.finished(self.transcript.digest())))
+        self.finished = secret.finished(self.transcript.digest())
+        self.send(HandshakeType.finished, Finished.encode(self.finished))
 
 
 def decode_alert(content: bytes) -> AlertDescription:

@@ -9,13 +9,14 @@ from tlsprovider.handshake.psk import fingerprint
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.session import MAX_LIFETIME, Session
 from tlsprovider.wire import extensions as ext
+from tlsprovider.wire.codec import u32
 from tlsprovider.wire.messages import NewSessionTicket
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tlsprovider.config import ClientConfig, ServerConfig
-    from tlsprovider.handshake.steps import Established
+    from tlsprovider.handshake.results import Established
 
 __all__ = ["make_tickets", "session_of"]
 
@@ -38,6 +39,8 @@ def make_tickets(established: Established, resumption_secret: bytes, config: Ser
     count = config.ticket_count if established.session is None else min(config.ticket_count, 1)
     if lifetime < 1:
         return
+    # Section 4.3.10: how much early data the ticket allows.
+    extensions = {int(X.early_data): u32(config.max_early_data)} if config.max_early_data else {}
     for number in range(count):
         nonce = bytes((number,))
         session = Session(
@@ -51,11 +54,12 @@ def make_tickets(established: Established, resumption_secret: bytes, config: Ser
             lifetime=lifetime,
             age_add=int.from_bytes(config.entropy(4), "big"),
             authenticated=authenticated,
+            max_early_data=config.max_early_data,
         )
         state = session.to_bytes()
         if len(state) > MAX_STATE:
             return
-        yield NewSessionTicket(lifetime, session.age_add, nonce, tickets.seal(state, now), {}).encode()
+        yield NewSessionTicket(lifetime, session.age_add, nonce, tickets.seal(state, now), extensions).encode()
 
 
 def session_of(

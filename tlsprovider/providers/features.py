@@ -63,6 +63,9 @@ FEATURES: Final = {
     "tls-exporter": "the channel binding of RFC 9266",
     "sessions": "a client's store of sessions, which are resumed",
     "tickets": "session tickets of a server, by keys of the application's or in another number",
+    "FindSession": "the hook `find_session`, which may pause",
+    "psks": "external pre-shared keys",
+    "early_data": "early data (0-RTT), sent or accepted",
     "key_update": "a change of keys when the application asks for it",
     "half_close": "reading goes on after `shutdown()`",
     "group": "the engine tells which group was negotiated",
@@ -74,6 +77,12 @@ BOTH: Final = (
     ("signature_schemes", DEFAULT_SIGNATURE_SCHEMES),
     ("clock", time.time),
     ("entropy", os.urandom),
+)
+SERVER_HOOKS: Final = (
+    ("choose_identity", "ChooseIdentity"),
+    ("on_client_hello", "ClientHelloReceived"),
+    ("find_session", "FindSession"),
+    ("accept_early_data", "early_data"),
 )
 
 
@@ -96,6 +105,8 @@ def asked(config: ClientConfig | ServerConfig) -> Iterator[tuple[str, str]]:
     for field, feature in (("verify_peer", "VerifyPeer"), ("keylog", "keylog"), ("on_event", "on_event")):
         if getattr(config, field) is not None:
             yield feature, f"the hook {field}"
+    if config.psks:
+        yield "psks", "psks=..."
     yield from _asked_of_client(config) if isinstance(config, ClientConfig) else _asked_of_server(config)
 
 
@@ -108,12 +119,16 @@ def _asked_of_client(config: ClientConfig) -> Iterator[tuple[str, str]]:
         yield from asked_of_identity(config.identity)
     if config.sessions is not None and not getattr(config.sessions, "automatic", False):
         yield "sessions", "sessions=..."
+    if config.early_data:
+        yield "early_data", "early_data=True"
 
 
 def _asked_of_server(config: ServerConfig) -> Iterator[tuple[str, str]]:
-    for field, feature in (("choose_identity", "ChooseIdentity"), ("on_client_hello", "ClientHelloReceived")):
+    for field, feature in SERVER_HOOKS:
         if getattr(config, field) is not None:
             yield feature, f"the hook {field}"
+    if config.max_early_data:
+        yield "early_data", f"max_early_data={config.max_early_data}"
     if config.client_auth != "none":
         yield "client_auth", f"client_auth={config.client_auth!r}"
         if config.insecure_skip_verify:

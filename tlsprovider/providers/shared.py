@@ -13,8 +13,9 @@ from tlsprovider.iana import CipherSuite, RegistryEnum
 
 if TYPE_CHECKING:
     from tlsprovider.identity import Identity
+    from tlsprovider.interfaces import IEngine
 
-__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "tls12_ciphers"]
+__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "openssl_name", "tell_port", "tls12_ciphers"]
 
 MAX_PLAINTEXT: Final = 1 << 14
 
@@ -35,6 +36,7 @@ TLS12_SUITES: Final = {
     ),
 }
 IANA_NAMES: Final = {openssl: iana for pairs in TLS12_SUITES.values() for openssl, iana in pairs}
+OPENSSL_NAMES: Final = {iana: openssl for openssl, iana in IANA_NAMES.items()}
 
 T = TypeVar("T")
 
@@ -47,6 +49,10 @@ def tls12_ciphers(suites: Iterable[CipherSuite]) -> str:
 def iana_name(openssl: str) -> str:
     """The suites of TLS 1.3 have one name only."""
     return IANA_NAMES.get(openssl, openssl)
+
+
+def openssl_name(iana: str) -> str:
+    return OPENSSL_NAMES.get(iana, iana)
 
 
 def named(feature: str, members: Collection[RegistryEnum]) -> bool:
@@ -62,6 +68,13 @@ def check_name(config: ClientConfig, server_hostname: str | None) -> str | None:
             " give one, pin the key (TrustStore.pinned), or say insecure_skip_verify=True"
         )
     return sni_name(server_hostname) if server_hostname is not None else None
+
+
+def tell_port(engine: IEngine, port: int) -> None:
+    """Sessions are kept apart by the server's port, by an engine that keeps them."""
+    set_port = getattr(engine, "set_port", None)
+    if set_port is not None:
+        set_port(port)
 
 
 class _Made(Generic[T]):

@@ -9,11 +9,13 @@ from tlsprovider.ssl.bio import BIO, MemoryBIO, PairBIO, Retry, RetryReason, bio
 from tlsprovider.ssl.bio_socket import BufferBIO, SocketBIO
 from tlsprovider.ssl.codes import ErrorCode, InfoEvent, Mode, Shutdown, VerifyResult, Wanted
 from tlsprovider.ssl.connection import SSL
+from tlsprovider.ssl.sessions import EarlyDataStatus
 
 __all__ = [
     "BIO",
     "SSL",
     "BufferBIO",
+    "EarlyDataStatus",
     "ErrorCode",
     "InfoEvent",
     "MemoryBIO",

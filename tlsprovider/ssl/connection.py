@@ -43,7 +43,7 @@ from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.providers import get_provider
 from tlsprovider.questions import WantAnswer
 from tlsprovider.ssl.codes import ErrorCode, Mode, Shutdown
-from tlsprovider.ssl.inspection import Inspection
+from tlsprovider.ssl.sessions import Sessions
 from tlsprovider.ssl.transport import Stuck
 
 __all__ = ["SSL"]
@@ -76,7 +76,7 @@ class SuspendedWrite:
         return data is self.content or bytes(data) == self.content
 
 
-class SSL(Inspection):
+class SSL(Sessions):
     """One TLS connection.
 
     :param config: a ClientConfig or a ServerConfig; it decides which role is possible.
@@ -217,8 +217,10 @@ class SSL(Inspection):
         if self._finished:
             return 1
         engine = self._engine
-        if not self._begun and self.is_server():
-            engine.peer_address = self._transport.peer_address()
+        if not self._begun:
+            if self.is_server():
+                engine.peer_address = self._transport.peer_address()
+            self._offer(engine)
         self._begun = True
         self._send()
         self._callbacks.ask_again()

@@ -12,6 +12,7 @@ from tlsprovider.errors import AlertReceived, Fault, HookError, PeerFault, Unsup
 from tlsprovider.events import Event
 from tlsprovider.iana import AlertDescription
 from tlsprovider.identity import Identity
+from tlsprovider.psk import ExternalPsk
 from tlsprovider.questions import LATER
 from tlsprovider.session import MemorySessions
 from tlsprovider.testing.bench import NAME, Bench, Side, equal, make_identity, must, raises
@@ -54,6 +55,9 @@ ASKING: Final[dict[str, Asking]] = {
     "keylog": lambda bench: bench.server(keylog=lambda line: None),
     "on_event": lambda bench: bench.client(on_event=lambda event: None),
     "sessions": lambda bench: bench.client(sessions=MemorySessions()),
+    "FindSession": lambda bench: bench.server(find_session=lambda question: None),
+    "psks": lambda bench: bench.client(psks=[ExternalPsk(identity=b"key", secret=bytes(32))]),
+    "early_data": lambda bench: bench.server(max_early_data=1000),
     "tickets": lambda bench: bench.server(tickets=TicketKeyRing()),
 }
 

@@ -8,7 +8,17 @@ from __future__ import annotations
 
 from tlsprovider.trio.helpers import open_tls_listeners, open_tls_stream, serve_tls
 from tlsprovider.trio.installing import install, uninstall
+from tlsprovider.trio.keyserver import KeyServer
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
 
-__all__ = ["TLSListener", "TLSStream", "install", "open_tls_listeners", "open_tls_stream", "serve_tls", "uninstall"]
+__all__ = [
+    "KeyServer",
+    "TLSListener",
+    "TLSStream",
+    "install",
+    "open_tls_listeners",
+    "open_tls_stream",
+    "serve_tls",
+    "uninstall",
+]

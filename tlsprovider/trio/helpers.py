@@ -6,12 +6,14 @@ import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable
+from functools import lru_cache
 from typing import TypeAlias
 
 import trio
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.interfaces import ITLSProvider
+from tlsprovider.providers.shared import tell_port
 from tlsprovider.trio.answers import address_of
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
@@ -40,16 +42,16 @@ async def open_tls_stream(
 ) -> TCPTLSStream:
     """Connect to ``host`` over TCP and make a TLS stream of it; the handshake is made on first use.
 
-    :param config: None means ``ClientConfig()``, which trusts what the system trusts.
+    :param config: None means one ``ClientConfig()`` for all such calls, which trusts what the system trusts.
     :param server_hostname: the name that the certificate must be for, if it is not ``host``.
 
     Raises OSError when no connection can be made, :exc:`~tlsprovider.errors.ConfigError` for a config of no use.
     See :class:`~tlsprovider.trio.TLSStream` and :func:`trio.open_tcp_stream` for the rest.
     """
-    config = ClientConfig() if config is None else config
+    config = _default_config() if config is None else config
     transport_stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=happy_eyeballs_delay)
     try:
-        return TLSStream(
+        stream = TLSStream(
             transport_stream,
             config,
             host if server_hostname is None else server_hostname,
@@ -59,6 +61,14 @@ async def open_tls_stream(
     except BaseException:
         await trio.aclose_forcefully(transport_stream)
         raise
+    tell_port(stream.engine, port)
+    return stream
+
+
+@lru_cache(maxsize=1)
+def _default_config() -> ClientConfig:
+    """One for all who give none, so that their sessions resume."""
+    return ClientConfig()
 
 
 async def open_tls_listeners(

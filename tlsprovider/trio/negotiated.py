@@ -36,6 +36,11 @@ class Negotiated:
         return self._handshake_done
 
     @property
+    def engine(self) -> IEngine:
+        """The engine, for what not all providers have: sessions, and early data. It is the stream that drives it."""
+        return self._engine
+
+    @property
     def version(self) -> str:
         """``TLSv1.3``."""
         return cast(str, self._negotiated().version)

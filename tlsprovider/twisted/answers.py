@@ -19,12 +19,12 @@ class Pursuit:
     """Has one question answered with what its hook returned: a Deferred, a coroutine, or another awaitable.
 
     A question that somebody will answer by themselves (:data:`~tlsprovider.questions.LATER`) is only waited for.
-    ``answered`` is called once, when the answer is there, or when its time is over.
+    ``answered`` is called once, when the answer is there, or when its time is over; without a clock it never is.
     """
 
     __slots__ = ("_answered", "_deferred", "_limit", "_question")
 
-    def __init__(self, question: Question[Any], clock: IReactorTime, answered: Callable[[], object]) -> None:
+    def __init__(self, question: Question[Any], clock: IReactorTime | None, answered: Callable[[], object]) -> None:
         self._question = question
         self._answered = answered
         self._limit: IDelayedCall | None = None
@@ -33,7 +33,7 @@ class Pursuit:
         if pending is not None:
             deferred = pending if isinstance(pending, Deferred) else Deferred.fromCoroutine(_await(pending))
             self._deferred = deferred.addBoth(self._settle)
-        if question.time_limit is not None and not question.answered:
+        if clock is not None and question.time_limit is not None and not question.answered:
             self._limit = clock.callLater(question.time_limit, self._time_is_over)
         question.when_answered(self._done)
 
