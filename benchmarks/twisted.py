@@ -6,8 +6,8 @@ Everybody shows the same P-256 certificate and uses X25519 and AES-128-GCM, with
 ``installed``  the same after :func:`tlsprovider.twisted.install`: pyOpenSSL's connections, driven by our protocol
 ``native``     our endpoints with the native engine; for ``Agent`` our ``HTTPSPolicy`` after ``install()``
 
-Time is processor time, of both ends and of the reactor. ``python -m benchmarks.twisted memory NAME COUNT`` prints the
-KiB that one idle connection takes, both ends together.
+Time is processor time, of both ends and of the reactor; memory is what an idle connection takes in a process that does
+nothing else.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 from OpenSSL.crypto import X509, PKey
@@ -38,12 +39,16 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from benchmarks.contenders import NAME, SUITE, Terms
-from benchmarks.interleave import Times, microseconds, ratio
+from benchmarks.interleave import Times
+from benchmarks.lines import Line, Run, rates, times
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.identity import Identity
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import HTTPSPolicy, TLSClientEndpoint, TLSServerEndpoint, install, uninstall
 
+TITLE = "Twisted over loopback, both ends in one process"
+
+STOCK = "Twisted's own TLS"
 GROUP = "X25519"
 CHUNK = bytes(65536)
 BULK = 24 << 20
@@ -51,7 +56,7 @@ PING = bytes(100)
 PINGS = 1000
 CONNECTIONS, AT_ONCE = 40, 20
 REQUESTS = 8
-IDLE = 2000
+IDLE, QUICK_IDLE = 2000, 200
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -112,8 +117,9 @@ class Native:
     def __init__(self, terms: Terms) -> None:
         identity = Identity.from_crypto(terms.issued.certificates, terms.issued.private_key)
         trust = TrustStore.from_crypto([terms.authority.certificate])
-        self._server = ServerConfig(identities=[identity], groups=[GROUP.lower()], cipher_suites=[SUITE])
-        self._client = ClientConfig(trust=trust, groups=[GROUP.lower()], cipher_suites=[SUITE])
+        chosen: dict[str, Any] = {"groups": [GROUP.lower()], "cipher_suites": [SUITE]}
+        self._server = ServerConfig(identities=[identity], tickets=None, **chosen)
+        self._client = ClientConfig(trust=trust, sessions=None, **chosen)
         self._policy = HTTPSPolicy()
 
     def begin(self) -> None:
@@ -299,32 +305,45 @@ async def request(who: Contender) -> float:
     return seconds / REQUESTS
 
 
-MEASURES: dict[str, Callable[[Contender], Coroutine[Any, Any, float]]] = {
-    "bulk to the server": lambda who: send_bulk(who, to_server=True),
-    "bulk to the client": lambda who: send_bulk(who, to_server=False),
-    "ping-pong": ping,
-    "connections, one by one": lambda who: connect(who, 1),
-    f"connections, {AT_ONCE} at once": lambda who: connect(who, AT_ONCE),
-    "requests of Agent": request,
+# With the goals for our endpoints by Twisted's own: of rates at least, of times at most.
+MEASURES: dict[str, tuple[Callable[[Contender], Coroutine[Any, Any, float]], float]] = {
+    "bulk to the server": (lambda who: send_bulk(who, to_server=True), 2.0),
+    "bulk to the client": (lambda who: send_bulk(who, to_server=False), 2.0),
+    "100 bytes and their answer": (ping, 0.75),
+    "connections, one by one": (lambda who: connect(who, 1), 0.6),
+    f"connections, {AT_ONCE} at once": (lambda who: connect(who, AT_ONCE), 0.6),
+    "requests of Agent, default policy": (request, 0.25),
 }
+IDLE_GOAL = 0.4
+SHOWN = {"native": "", "installed": ", install()"}
 
 
-async def compare(terms: Terms, rounds: int) -> dict[str, Any]:
-    """For each measure ``microseconds`` and ``ratios`` of times; bulk has ``megabytes_per_second`` as well."""
+async def compare(terms: Terms, rounds: int) -> list[Line]:
     contenders: list[Contender] = [kind(terms) for kind in CONTENDERS]
     for who in contenders:
         await _insist_on_terms(who)
-    times: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
+    seconds: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
     for number in range(-1, rounds):
         first = number % len(contenders)
         for who in contenders[first:] + contenders[:first]:
             who.begin()
-            for measure, work in MEASURES.items():
-                seconds = await work(who)
+            for measure, (work, _) in MEASURES.items():
+                spent = await work(who)
                 if number >= 0:
-                    times[measure][who.name].append(seconds)
+                    seconds[measure][who.name].append(spent)
     uninstall()
-    return {measure: _summary(measure, times[measure]) for measure in MEASURES}
+    return [line for measure in MEASURES for line in _lines(measure, seconds[measure])]
+
+
+def _lines(measure: str, seconds: Times) -> list[Line]:
+    lines = []
+    for name, shown in SHOWN.items():
+        # The goals are those of our own endpoints.
+        goal = MEASURES[measure][1] if name == "native" else None
+        what, ours, theirs = f"{measure}{shown}", seconds[name], seconds["stock"]
+        bulk = measure.startswith("bulk")
+        lines.append(rates(what, STOCK, BULK, ours, theirs, goal) if bulk else times(what, STOCK, ours, theirs, goal))
+    return lines
 
 
 async def _insist_on_terms(who: Contender) -> None:
@@ -337,16 +356,6 @@ async def _insist_on_terms(who: Contender) -> None:
     await port.stopListening()
     if agreed != (SUITE, GROUP):
         raise RuntimeError(f"{who.name} negotiated {agreed} and not {SUITE} with {GROUP}")
-
-
-def _summary(measure: str, times: Times) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "microseconds": microseconds(times),
-        "ratios": {f"{name}/stock": ratio(times, name, "stock") for name in times if name != "stock"},
-    }
-    if measure.startswith("bulk"):
-        found["megabytes_per_second"] = {name: round(BULK / us, 1) for name, us in found["microseconds"].items()}
-    return found
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -381,33 +390,25 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
-def _idle_in_child(name: str, count: int) -> float:
-    """In a process of its own, where nobody else has left room."""
-    command = [sys.executable, "-m", "benchmarks.twisted", "memory", name, str(count)]
-    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
-    return float(finished.stdout)
-
-
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def measure(terms: Terms, rounds: int, idle_connections: int = IDLE) -> dict[str, Any]:
-    """Everything above. Runs the reactor, so only once in a process."""
-    with tempfile.TemporaryDirectory() as folder:
-        # What a system trusts, and the benchmarks' authority: for the policies that nobody has configured.
-        bundle = Path(folder, "bundle.pem")
-        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + terms.authority.certificate_pem)
-        os.environ["SSL_CERT_FILE"] = str(bundle)
-        found = _run(compare(terms, rounds))
-    kibibytes = {kind.name: round(_idle_in_child(kind.name, idle_connections), 1) for kind in CONTENDERS}
-    found["idle connections"] = {
-        "count": idle_connections,
-        "kibibytes": kibibytes,
-        "ratios": {
-            f"{name}/stock": round(size / kibibytes["stock"], 3) for name, size in kibibytes.items() if name != "stock"
-        },
-    }
-    return found
+def measure(run: Run) -> list[Line]:
+    """Runs the reactor, which can be done once in a process; so all of it has one of its own."""
+    rounds, idle_connections = (2, QUICK_IDLE) if run.quick else (min(run.rounds, 20), IDLE)
+    lines = [Line(**line) for line in json.loads(_in_child("compare", str(rounds)))]
+    kibibytes = {kind.name: float(_in_child("memory", kind.name, str(idle_connections))) for kind in CONTENDERS}
+    for name, shown in SHOWN.items():
+        what, found = f"both ends of {idle_connections:,} idle connections{shown}", kibibytes[name]
+        ratio = found / kibibytes["stock"]
+        goal = IDLE_GOAL if name == "native" else None
+        lines.append(Line(what, STOCK, "memory", found, "KiB each", kibibytes["stock"], ratio, goal))
+    return lines
+
+
+def _in_child(*arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.twisted", *arguments]
+    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=True).stdout
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -435,8 +436,14 @@ def main(what: str, *arguments: str) -> None:
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         print(_run(idle(kind, terms, int(count))))
-    else:
-        print(json.dumps(measure(terms, int(what)), indent=2))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        # What a system trusts, and the benchmarks' authority: for the policies that nobody has configured.
+        bundle = Path(folder, "bundle.pem")
+        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + terms.authority.certificate_pem)
+        os.environ["SSL_CERT_FILE"] = str(bundle)
+        lines = _run(compare(terms, int(*arguments)))
+    print(json.dumps([attrs.asdict(line) for line in lines]))
 
 
 if __name__ == "__main__":

@@ -336,16 +336,16 @@ class RecordReader:
         if len(source) < HEADER_LENGTH or self.handshake:
             return self._read_slowly(source)
         position = 0
-        consumed = -1
-        other: tuple[int, bytes] | None = None
-        fault: PeerFault | None = None
         with memoryview(source) as view:
-            while consumed and other is None and fault is None:
+            while True:
                 with view[position : position + MAX_RUN] as run:
                     consumed, gathered, other, fault = self._decrypt_run(run)
+                    rest = len(run) == MAX_RUN
                 position += consumed
                 if gathered:
                     chunks.append(gathered)
+                if not (rest and consumed) or other is not None or fault is not None:
+                    break
             if source is not self._buffer:
                 self._buffer += view[position:]
         if source is self._buffer:
