@@ -52,7 +52,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, over the package and over the examples of use in tests/typing."""
-    session.install("-e", ".", "mypy", "mypy-zope")
+    session.install("-e", ".[pkcs11]", "mypy", "mypy-zope")
     session.run("mypy")
 
 
@@ -83,3 +83,25 @@ def bogo(session: nox.Session) -> None:
         session.skip("no runner was given: nox -s bogo -- RUNNER")
     session.install("-e", ".")
     session.run("python", "-m", "bogo", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(name="twisted-suite")
+def twisted_suite(session: nox.Session) -> None:
+    """Twisted's own tests of TLS, as they are and with each of ours in Twisted's place; see docs/twisted_suite.md."""
+    session.install("-e", ".", "twisted[http2,test,websocket]")
+    for seam in session.posargs or ("stock", "protocol", "lookalike"):
+        session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
+
+
+@nox.session(name="trio-suite")
+def trio_suite(session: nox.Session) -> None:
+    """trio's own tests of TLS, over our SSLContext and with our stream in place of its own; see docs/trio_suite.md."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "trio_suite", *session.posargs, env={"PYTHONPATH": "tests"})
+
+
+@nox.session
+def consumers(session: nox.Session) -> None:
+    """Programs with ours in them, unchanged: those that use TLS on trio by themselves, and Scrapy on Twisted."""
+    session.install("-e", ".[test,consumers]", "scrapy>=2.13")
+    session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)

@@ -4,34 +4,64 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Callable
-from typing import Any
 
+import attrs
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.x509.verification import PolicyBuilder, Store
 
-from benchmarks.contenders import NAME, Terms, contenders
-from benchmarks.interleave import by_turns, microseconds, ratio
+from benchmarks.contenders import NAME, Contender, Native, PyOpenSSL, Stdlib, Terms, agreed
+from benchmarks.interleave import by_turns
+from benchmarks.lines import Line, Run, times
 
-BATCH = 20
+TITLE = "Handshakes in memory, client and server together"
+BATCH = 10
+SHOWN = {"ssl": "Python's ssl", "pyopenssl": "pyOpenSSL"}
+FIRST_SEEN = "native, first seen"
 
 # How often each is needed in one handshake, both sides together.
 NEEDED = {"x25519 keygen": 2, "x25519 exchange": 2, "p256 sign": 1, "p256 verify": 1, "chain verify": 1}
-SUM = "primitives"
 
 
-def measure(terms: Terms, rounds: int) -> dict[str, Any]:
-    """``microseconds`` for each contender and primitive; ``ratios``: time of the native engine by time of another."""
-    works: dict[str, Callable[[], object]] = {one.name: one.connect for one in contenders(terms)}
-    times = by_turns(works | _primitives(terms), rounds, BATCH)
-    times[SUM] = [sum(NEEDED[name] * times[name][number] for name in NEEDED) for number in range(rounds)]
-    return {
-        "microseconds": microseconds(times),
-        "needed": NEEDED,
-        "ratios": {f"native/{other}": ratio(times, "native", other) for other in ("ssl", "pyopenssl", SUM)},
-    }
+def measure(run: Run) -> list[Line]:
+    resumed = attrs.evolve(run.terms, resumed=True)
+    mutual = attrs.evolve(run.terms, mutual=True)
+    hybrid = attrs.evolve(run.terms, group="X25519MLKEM768")
+    lines = _full(run)
+    lines += _compared("resumed (psk_dhe_ke)", _all(resumed), {"ssl": 0.65, "pyopenssl": 0.9}, run)
+    lines += _compared("mutual authentication", _all(mutual), {"ssl": 0.7, "pyopenssl": 0.95}, run)
+    # The OpenSSL of Python's ssl may be too old for this group.
+    two = agreed([Native(hybrid), Native(hybrid, fresh=True), PyOpenSSL(hybrid)], hybrid)
+    lines += _compared("full, X25519MLKEM768", two, {"pyopenssl": 0.95}, run)
+    return lines
+
+
+def _all(terms: Terms) -> list[Contender]:
+    return agreed([Native(terms), Native(terms, fresh=True), Stdlib(terms), PyOpenSSL(terms)], terms)
+
+
+def _full(run: Run) -> list[Line]:
+    works: dict[str, Callable[[], object]] = {one.name: one.connect for one in _all(run.terms)}
+    found = by_turns(works | _primitives(run.terms), run.rounds, BATCH)
+    total = [sum(NEEDED[name] * found[name][number] for name in NEEDED) for number in range(run.rounds)]
+    lines = []
+    for ours, what in (("native", "full"), (FIRST_SEEN, "full, chain first seen")):
+        for other, goal in (("ssl", 0.65), ("pyopenssl", 0.9)):
+            lines.append(times(what, SHOWN[other], found[ours], found[other], goal))
+        lines.append(times(what, "its primitives", found[ours], total, 1.6))
+    return lines
+
+
+def _compared(what: str, found: list[Contender], goals: dict[str, float], run: Run) -> list[Line]:
+    works: dict[str, Callable[[], object]] = {one.name: one.connect for one in found}
+    seconds = by_turns(works, run.rounds, BATCH)
+    return [
+        times(words, SHOWN[other], seconds[ours], seconds[other], goal)
+        for ours, words in (("native", what), (FIRST_SEEN, f"{what}, chain first seen"))
+        for other, goal in goals.items()
+    ]
 
 
 def _primitives(terms: Terms) -> dict[str, Callable[[], object]]:

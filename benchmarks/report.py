@@ -6,6 +6,7 @@ import gc
 import os
 import platform
 import ssl
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,7 @@ from OpenSSL import SSL
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.handshake import NEEDED
-
-NAMES = {
-    "native": "tlsprovider, native",
-    "ssl": "Python's ssl",
-    "pyopenssl": "pyOpenSSL",
-    "primitives": "the primitives alone",
-    "aead": "the cipher alone",
-}
+from benchmarks.lines import Line
 
 
 def describe_machine() -> dict[str, Any]:
@@ -35,6 +28,8 @@ def describe_machine() -> dict[str, Any]:
         "ssl": ssl.OPENSSL_VERSION,
         "pyopenssl": f"{version('pyOpenSSL')} with {SSL.OpenSSL_version(SSL.OPENSSL_VERSION).decode()}",
         "cryptography": version("cryptography"),
+        "twisted": version("twisted"),
+        "trio": version("trio"),
         "garbage_collector": list(gc.get_threshold()) if gc.isenabled() else "off",
     }
 
@@ -48,48 +43,39 @@ def _processor() -> str:
     return models[0] if models else platform.machine()
 
 
-def show(results: dict[str, Any]) -> None:
-    console = Console()
-    machine = results["machine"]
+# A table is not folded where the output is no terminal.
+console = Console(width=max(Console().width, 120))
+
+
+def show_machine(machine: dict[str, Any], rounds: int) -> None:
     console.print(
         f"{machine['processor']}, {machine['cores']} cores; {machine['system']}; {machine['python']}\n"
-        f"cryptography {machine['cryptography']}; ssl with {machine['ssl']}; pyOpenSSL {machine['pyopenssl']}\n"
-        f"medians of {results['rounds']} rounds; ratios compare times: below 1, native is the faster",
+        f"cryptography {machine['cryptography']}; ssl with {machine['ssl']}; pyOpenSSL {machine['pyopenssl']};"
+        f" Twisted {machine['twisted']}; trio {machine['trio']}\n"
+        f"medians of {rounds} rounds; goals are for ours / theirs, of times, rates or memory as the unit says",
         highlight=False,
     )
-    console.print(_handshakes(results["handshake"]))
-    for found in results["records"]:
-        console.print(_records(found))
 
 
-def _handshakes(found: dict[str, Any]) -> Table:
-    table = Table(title="Full handshake, client and server: X25519, P-256, AES-128-GCM", title_justify="left")
-    _columns(table, "", "µs", "per second", "native / this")
-    times = found["microseconds"]
-    for name in ("native", "ssl", "pyopenssl", "primitives"):
-        ratio = found["ratios"].get(f"native/{name}")
-        table.add_row(NAMES[name], f"{times[name]:.0f}", f"{1e6 / times[name]:.0f}", f"{ratio:.2f}" if ratio else "")
-    table.add_section()
-    for name, count in NEEDED.items():
-        table.add_row(f"{count} x {name}", f"{times[name]:.0f}", "", "")
-    return table
-
-
-def _records(found: dict[str, Any]) -> Table:
-    table = Table(title=f"Records of {found['size']} bytes, sealed and opened", title_justify="left")
-    _columns(table, "", "µs", "MB/s", "native / this")
-    for name in ("native", "ssl", "pyopenssl", "aead"):
-        ratio = found["ratios"].get(f"native/{name}")
+def show(title: str, lines: Iterable[Line]) -> None:
+    """One table for each subject."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("", min_width=30)
+    table.add_column("against")
+    for name in ("ours", "theirs", "ours / theirs", "goal", "met"):
+        table.add_column(name, justify="right")
+    for line in lines:
         table.add_row(
-            NAMES[name],
-            f"{found['microseconds'][name]:.1f}",
-            f"{found['megabytes_per_second'][name]:.0f}",
-            f"{ratio:.2f}" if ratio else "",
+            line.what,
+            line.against,
+            f"{_figure(line.ours)} {line.unit}",
+            "" if line.theirs is None else f"{_figure(line.theirs)} {line.unit}",
+            "" if line.ratio is None else f"{line.ratio:.3f}",
+            "" if line.goal is None else f"{'≥' if line.measure == 'rate' else '≤'} {line.goal:g}",
+            {None: "", True: "yes", False: "no"}[line.met],
         )
-    return table
+    console.print(table)
 
 
-def _columns(table: Table, first: str, *others: str) -> None:
-    table.add_column(first, min_width=22)
-    for name in others:
-        table.add_column(name, justify="right", min_width=10)
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

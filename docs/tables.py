@@ -19,6 +19,7 @@ from tlsprovider import config
 from tlsprovider.crypto.groups import IMPLEMENTED_GROUPS
 from tlsprovider.errors import Fault
 from tlsprovider.ssl.codes import ErrorCode
+from tlsprovider.twisted.words import WORDS
 
 HERE = Path(__file__).parent
 
@@ -68,6 +69,26 @@ def error_codes() -> list[str]:
     return table(("code", "name", "meaning"), rows)
 
 
+def server_words() -> list[str]:
+    return words(("server",))
+
+
+def client_words() -> list[str]:
+    return words(("client",))
+
+
+def common_words() -> list[str]:
+    return words(("server", "client"))
+
+
+def words(sides: tuple[str, ...]) -> list[str]:
+    rows = []
+    for word in WORDS:
+        if word.sides == sides:
+            rows.append((f"`{word.name}=`", ", ".join(f"`{name}=`" for name in word.also), word.meaning))
+    return table(("word", "also", "meaning"), rows)
+
+
 TABLES: dict[str, Callable[[], list[str]]] = {
     "faults": faults,
     "common_config": common_config,
@@ -75,6 +96,9 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "server_config": server_config,
     "groups": groups,
     "error_codes": error_codes,
+    "server_words": server_words,
+    "client_words": client_words,
+    "common_words": common_words,
 }
 
 

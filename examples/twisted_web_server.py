@@ -18,12 +18,15 @@ class Hello(Resource):
     isLeaf = True
 
     def render_GET(self, request: Request) -> bytes:
-        protocol = request.transport.negotiatedProtocol or b"no ALPN"
+        if request.clientproto == b"HTTP/2":  # where the transport is one stream of many
+            protocol = b"h2"
+        else:
+            protocol = request.transport.negotiatedProtocol or b"no ALPN"
         return b"hello over TLS, " + protocol + b"\n"
 
 
 async def main(pem: str, port: str) -> None:
-    config = ServerConfig(identities=[Identity.from_files(pem)], alpn=["http/1.1"])
+    config = ServerConfig(identities=[Identity.from_files(pem)], alpn=["h2", "http/1.1"])
     endpoint = TLSServerEndpoint(TCP4ServerEndpoint(reactor, int(port), interface="127.0.0.1"), config)
     listening = await endpoint.listen(Site(Hello()))
     print("listening on port", listening.getHost().port, flush=True)

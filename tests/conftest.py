@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import attrs
 import pytest
 from loop import pump
@@ -60,3 +62,11 @@ def pair(configs: tuple[ClientConfig, ServerConfig]) -> tuple[IEngine, IEngine]:
     client, server = native.client_engine(configs[0], "localhost"), native.server_engine(configs[1])
     pump(client, server)
     return client, server
+
+
+@pytest.fixture(params=["directly", "through trio"])
+def socket_calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How TLSStream calls a socket: as on POSIX, and as on Windows."""
+    if request.param == "through trio":
+        monkeypatch.delattr(os, "readv")
+    return str(request.param)

@@ -146,6 +146,15 @@ class TestServe:
         with serving(*options) as (_, where):
             assert run("connect", where, "--ca", "ca.pem", say=b"hello").output == b"hello"
 
+    def test_a_directory_of_certificates(self, framework: str, tmp_path: Path, authority: Authority) -> None:
+        for name in ("localhost", "other.test"):
+            issued = authority.issue(name)
+            (tmp_path / f"{name}.pem").write_bytes(issued.chain_pem + issued.key_pem)
+        with serving("--cert", str(tmp_path), "--framework", framework) as (_, where):
+            done = run("connect", where, "--ca", "ca.pem")
+            other = run("connect", where, "--ca", "ca.pem", "--name", "other.test")
+        assert (done.code, other.code) == (0, 0), done.errors + other.errors
+
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
     def test_signals_end_it_cleanly(self, framework: str, number: signal.Signals) -> None:
         with serving("--cert", "server.pem", "--framework", framework) as (program, _):

@@ -38,10 +38,10 @@ class TestHelp:
 
     def test_lists_the_commands_in_order(self) -> None:
         text = invoke("--help").output
-        places = [text.index(f"\n  {name} ") for name in ("connect", "demo", "providers", "serve")]
+        places = [text.index(f"\n  {name} ") for name in ("connect", "demo", "keyserver", "providers", "serve")]
         assert places == sorted(places)
 
-    @pytest.mark.parametrize("name", ["connect", "demo", "providers", "serve"])
+    @pytest.mark.parametrize("name", ["connect", "demo", "keyserver", "providers", "serve"])
     def test_every_command_has_help_without_running(self, name: str) -> None:
         result = invoke(name, "-h")
         assert result.exit_code == 0

@@ -17,6 +17,7 @@ D                   SSL_read, SSL_peek, SSL_write, SSL_pending                  
 X                   SSL_shutdown, SSL_set_shutdown, SSL_clear                       ``test_contract_shutdown.py``
 K1 to K5            SSL_set_cert_cb, SSL_CTX_set_client_hello_cb, SSL_set_verify    ``test_contract_callbacks.py``
 K6 to K15           SSL_CTX_set_info_callback, SSL_state_string, SSL_set1_host ...  ``test_contract_inspection.py``
+(DESIGN, questions) the pauses that are decisions                                   ``test_contract_questions.py``
 (any)               the same with OpenSSL as the peer                               ``test_contract_interop.py``
 ==================  ==============================================================  ===============================
 """

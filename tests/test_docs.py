@@ -49,7 +49,17 @@ def test_tables_are_up_to_date(page: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_every_table_is_used() -> None:
     used = re.findall(r"<!-- table: (\w+) -->", "".join(page.read_text(encoding="utf-8") for page in PAGES))
-    assert sorted(used) == ["client_config", "common_config", "error_codes", "faults", "groups", "server_config"]
+    assert sorted(used) == [
+        "client_config",
+        "client_words",
+        "common_config",
+        "common_words",
+        "error_codes",
+        "faults",
+        "groups",
+        "server_config",
+        "server_words",
+    ]
 
 
 def test_index_lists_every_page() -> None:

@@ -222,8 +222,23 @@ def test_signer_that_can_do_less(authority: Authority) -> None:
         schemes([])
 
 
+def test_signer_as_an_object(authority: Authority, issued: Issued) -> None:
+    class Token:
+        schemes = ("ed25519", "ecdsa_secp256r1_sha256")
+
+        def sign(self, scheme: Scheme, message: bytes) -> bytes:
+            return b"by the token"
+
+    identity = Identity.with_signer(issued.certificates, Token())
+    assert identity.schemes == (Scheme.ecdsa_secp256r1_sha256,)
+    assert identity.sign(identity.schemes[0], b"message") == b"by the token"
+    other = authority.issue("other.test", key_type="rsa2048")
+    with pytest.raises(ConfigError, match=r"it signs with ed25519, .*: is it the key of this certificate"):
+        Identity.with_signer(other.certificates, Token())
+
+
 def test_signer_must_be_callable(issued: Issued) -> None:
-    with pytest.raises(ConfigError, match=r"signer: expected something to call with \(scheme, message\), got 'hsm'"):
+    with pytest.raises(ConfigError, match=r"signer: expected a Signer or something to call .*, got 'hsm'"):
         Identity.with_signer(issued.certificates, "hsm")  # type: ignore[arg-type]
 
 

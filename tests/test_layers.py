@@ -28,6 +28,7 @@ LAYERS = {
     # What the application says.
     "tlsprovider.questions": 4,
     "tlsprovider.identity": 4,
+    "tlsprovider.identity_directory": 4,
     "tlsprovider.system_trust": 4,
     "tlsprovider.trust": 4,
     "tlsprovider.session": 4,
@@ -43,8 +44,12 @@ LAYERS = {
     "tlsprovider": 6,
     # Transports.
     "tlsprovider.ssl": 7,
+    "tlsprovider.sslcontext": 7,
     "tlsprovider.twisted": 7,
     "tlsprovider.trio": 7,
+    # Private keys elsewhere: in a process of their own, in hardware.
+    "tlsprovider.keyserver": 7,
+    "tlsprovider.pkcs11": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.
@@ -65,6 +70,7 @@ DOMAINS = {
     "trio": ("tlsprovider.trio", "tlsprovider.cli"),
     "cryptography": ("tlsprovider.crypto", "tlsprovider.twisted", "tlsprovider.cli"),
     "OpenSSL": ("tlsprovider.twisted", "tlsprovider.providers"),
+    "pkcs11": ("tlsprovider.pkcs11",),
     "click": ("tlsprovider.cli",),
     "rich": ("tlsprovider.cli",),
 }
@@ -73,6 +79,7 @@ DOMAINS = {
 WORLD = {"asyncio", "os", "random", "select", "selectors", "socket", "ssl", "subprocess", "threading", "time"}
 WORLD_EXCEPTIONS = {
     "tlsprovider.config": {"os", "time"},  # default clock and entropy
+    "tlsprovider.identity_directory": {"os", "time"},  # notices when files change; default clock
     "tlsprovider.session": {"os", "threading"},  # a file that only its owner reads; a store that threads share
     "tlsprovider.system_trust": {"os", "ssl"},  # finds the certificates of the operating system
 }

@@ -84,6 +84,7 @@ FIELDS = {
     "max_version": "TLSv1.3",
     "choose_identity": "ChooseIdentity",
     "verify_peer": "VerifyPeer",
+    "answer_timeout": ("time_limit[client]", "time_limit[server]"),
     "keylog": "keylog",
     "on_event": "on_event",
     "clock": "clock",

@@ -537,7 +537,7 @@ class TestClientHello:
     def test_tls_12_has_no_list_of_versions(self) -> None:
         offer = self.offer("TLSv1.2")
         assert [str(version) for version in offer.versions] == ["TLSv1.2"]
-        assert offer.question().versions == offer.versions
+        assert offer.question(None).versions == offer.versions
 
     def test_both(self) -> None:
         offer = self.offer(min_version="TLSv1.2", max_version="TLSv1.3")

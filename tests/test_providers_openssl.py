@@ -275,7 +275,7 @@ class TestClientAuthorities:
     def test_a_long_list_is_left_out(
         self, authority: Authority, server_config: ServerConfig, trust: TrustStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tlsprovider.providers.openssl.MAX_AUTHORITIES_LENGTH", len(trust.subjects[0]) + 1)
+        monkeypatch.setattr("tlsprovider.providers.contexts.MAX_AUTHORITIES_LENGTH", len(trust.subjects[0]) + 1)
         config = attrs.evolve(server_config, client_auth="request", trust=trust)
         engine = get_provider("openssl").server_engine(config)
         peer = PyOpenSSLPeer(pyopenssl_context(None, authority), server_hostname="localhost")

@@ -2,93 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from typing import Any
 
 import attrs
 import pytest
 from loop import pump, transfer
+from question_cases import Case, every_case
+from question_cases import make_cases as make_cases
 from test_handshake import check_data, connect, engines
 
-from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
-from tlsprovider.errors import AlertReceived, CertificateFault, Fault, HookError, MisuseError, PeerFault, TruncatedError
+from tlsprovider.errors import (
+    AlertReceived,
+    CertificateFault,
+    Fault,
+    HelloRefused,
+    HookError,
+    MisuseError,
+    PeerFault,
+    TruncatedError,
+)
 from tlsprovider.iana import AlertDescription, CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
-from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import (
     LATER,
-    ChooseIdentity,
     ClientHelloReceived,
     Question,
-    SignHandshake,
     VerifyPeer,
     WantAnswer,
 )
 from tlsprovider.trust import TrustStore
-
-
-@attrs.frozen
-class Case:
-    """One kind of question: how to make a hook ask it, and its right answer."""
-
-    kind: type[Question[Any]]
-    with_hook: Callable[[Callable[[Any], object]], tuple[ClientConfig, ServerConfig]]
-    answer: object
-    asked_of_server: bool
-
-
-@pytest.fixture
-def cases(authority: Authority, trust: TrustStore) -> dict[str, Case]:
-    issued = authority.issue("localhost")
-    identity = Identity.from_crypto(issued.certificates, issued.private_key)
-    alice = authority.issue("alice", client=True)
-    alice_identity = Identity.from_crypto(alice.certificates, alice.private_key)
-    client = ClientConfig(trust=trust, groups=["x25519"])
-    server = ServerConfig(identities=[identity])
-    asking = attrs.evolve(server, client_auth="require", trust=trust)
-
-    def signed(hook: Callable[[Any], object]) -> tuple[ClientConfig, ServerConfig]:
-        def signer(scheme: SignatureScheme, message: bytes) -> Any:
-            answer = hook((scheme, message))
-            return identity.sign(scheme, message) if answer == "sign" else answer
-
-        outside = Identity.with_signer(issued.certificates, signer)
-        return client, attrs.evolve(server, identities=[outside])
-
-    return {
-        "on_client_hello": Case(
-            ClientHelloReceived, lambda hook: (client, attrs.evolve(server, on_client_hello=hook)), server, True
-        ),
-        "choose_identity server": Case(
-            ChooseIdentity, lambda hook: (client, attrs.evolve(server, choose_identity=hook)), identity, True
-        ),
-        "choose_identity client": Case(
-            ChooseIdentity, lambda hook: (attrs.evolve(client, choose_identity=hook), asking), alice_identity, False
-        ),
-        "signer": Case(SignHandshake, signed, "sign", True),
-        "verify_peer client": Case(
-            VerifyPeer, lambda hook: (attrs.evolve(client, verify_peer=hook), server), True, False
-        ),
-        "verify_peer server": Case(
-            VerifyPeer,
-            lambda hook: (attrs.evolve(client, identity=alice_identity), attrs.evolve(asking, verify_peer=hook)),
-            True,
-            True,
-        ),
-    }
-
-
-ALL = [
-    "on_client_hello",
-    "choose_identity server",
-    "choose_identity client",
-    "signer",
-    "verify_peer client",
-    "verify_peer server",
-]
-
-every_case = pytest.mark.parametrize("name", ALL)
 
 
 def stop_at_question(client: IEngine, server: IEngine) -> Question[Any]:
@@ -102,7 +46,7 @@ def stop_at_question(client: IEngine, server: IEngine) -> Question[Any]:
 @every_case
 def test_plain_answer_is_taken_at_once(cases: dict[str, Case], name: str) -> None:
     case = cases[name]
-    check_data(*connect(*case.with_hook(lambda question: case.answer)))
+    check_data(*connect(*case.with_hook(case.right)))
 
 
 @every_case
@@ -119,12 +63,7 @@ def test_answer_later(cases: dict[str, Case], name: str) -> None:
         with pytest.raises(WantAnswer) as raised:
             asked.do_handshake()
         assert raised.value.question is question
-    answer = case.answer
-    if isinstance(question, SignHandshake):
-        key_holder = cases["choose_identity server"].answer
-        assert isinstance(key_holder, Identity)
-        answer = key_holder.sign(question.scheme, question.message)
-    question.answer(answer)
+    question.answer(case.right(question))
     pump(client, server)
     assert asked.question is None
     check_data(client, server)
@@ -168,11 +107,23 @@ def test_useless_answer(cases: dict[str, Case], name: str) -> None:
 @every_case
 def test_answer_twice(cases: dict[str, Case], name: str) -> None:
     question = stop_at_question(*engines(*cases[name].with_hook(lambda question: LATER)))
-    question.answer(cases[name].answer)
+    question.answer(cases[name].right(question))
     with pytest.raises(MisuseError, match="answered already"):
-        question.answer(cases[name].answer)
+        question.answer(cases[name].right(question))
     with pytest.raises(MisuseError):
         question.fail(ValueError())
+
+
+@every_case
+def test_time_is_over(cases: dict[str, Case], name: str) -> None:
+    case = cases[name]
+    client, server = engines(*case.configs(lambda question: LATER, answer_timeout=0.5))
+    question = stop_at_question(client, server)
+    assert question.time_limit == 0.5
+    question.run_out_of_time()
+    with pytest.raises(HookError, match=r"no answer within 0.5 seconds") as raised:
+        pump(client, server)
+    assert isinstance(raised.value.__cause__, TimeoutError)
 
 
 @every_case
@@ -201,7 +152,7 @@ def test_awaitable_is_for_the_adapter(cases: dict[str, Case], name: str) -> None
     told: list[str] = []
     question.when_answered(lambda: told.append("now"))
     assert told == []
-    question.answer(case.answer)
+    question.answer(case.right(question))
     assert told == ["now"]
     question.when_answered(lambda: told.append("at once"))
     assert told == ["now", "at once"]
@@ -231,7 +182,7 @@ class TestWhatIsAsked:
 
         def hook(question: object) -> object:
             seen.append(question)
-            return cases[name].answer
+            return cases[name].right(question)
 
         connect(*cases[name].with_hook(hook))
         assert len(seen) == 1
@@ -271,7 +222,7 @@ class TestWhatIsAsked:
 
 class TestDecisions:
     def test_other_config_for_other_clients(self, cases: dict[str, Case]) -> None:
-        other = attrs.evolve(cases["on_client_hello"].answer, cipher_suites=["TLS_AES_256_GCM_SHA384"])  # type: ignore[type-var]
+        other = attrs.evolve(cases["on_client_hello"].right(None), cipher_suites=["TLS_AES_256_GCM_SHA384"])
         client, _ = connect(*cases["on_client_hello"].with_hook(lambda question: other))
         assert client.cipher == "TLS_AES_256_GCM_SHA384"
 
@@ -286,6 +237,40 @@ class TestDecisions:
         with pytest.raises(AlertReceived) as received:
             client.do_handshake()
         assert received.value.alert is AlertDescription.unrecognized_name
+
+    @pytest.mark.parametrize("alert", ["access_denied", AlertDescription.internal_error, "handshake_failure"])
+    def test_refusal_with_any_alert(self, cases: dict[str, Case], alert: AlertDescription | str) -> None:
+        def refuse(question: ClientHelloReceived) -> None:
+            raise HelloRefused("not from there", alert)
+
+        client, server = engines(*cases["on_client_hello"].with_hook(refuse))
+        with pytest.raises(HelloRefused, match=r"^not from there \[\w+\]$"):
+            pump(client, server)
+        assert isinstance(server.failure, HelloRefused) and server.failure.fault is Fault.HELLO_REFUSED
+        transfer(server, client)
+        with pytest.raises(AlertReceived) as received:
+            client.do_handshake()
+        assert received.value.alert is (AlertDescription[alert] if isinstance(alert, str) else alert)
+
+    @pytest.mark.parametrize("alert", ["close_notify", "user_canceled", "no such alert"])
+    def test_refusal_that_is_none(self, alert: str) -> None:
+        with pytest.raises(ValueError, match="alert: "):
+            HelloRefused("", alert)
+
+    def test_address_of_the_client(self, cases: dict[str, Case]) -> None:
+        asked: list[ClientHelloReceived] = []
+        case = cases["on_client_hello"]
+
+        def hook(question: ClientHelloReceived) -> object:
+            asked.append(question)
+            return case.right(question)
+
+        for address in (None, ("192.0.2.1", 4711)):
+            client, server = engines(*case.with_hook(hook))
+            server.peer_address = address
+            pump(client, server)
+            assert asked.pop().client_address == address
+            assert server.peer_address is None, "it is not kept"
 
     def test_client_shows_nothing(self, cases: dict[str, Case]) -> None:
         with pytest.raises(PeerFault) as raised:

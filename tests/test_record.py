@@ -437,7 +437,7 @@ def test_idle_reader_holds_no_memory() -> None:
     assert sys.getsizeof(reader._buffer) <= fresh + 64
     reader.handshake.add(b"\x0b" + (100_000).to_bytes(3, "big") + bytes(100_000))
     assert reader.handshake.next_message() is not None
-    assert sys.getsizeof(reader.handshake._data) <= fresh + 64
+    assert sys.getsizeof(reader.handshake.waiting) <= fresh + 64
 
 
 @bounded(300)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,9 +15,9 @@ from trio_run import (
     Through,
     broken_by,
     connected,
+    fill,
     receive_all,
     socket_pair,
-    tcp_pair,
     tls_pair,
     trio_run,
 )
@@ -35,7 +37,14 @@ class TestClosing:
         await client.aclose()
         assert await receive_all(server) == b"last"
         await server.aclose()
-        for call in (client.receive_some, client.do_handshake, client.unwrap, client.send_eof, client.key_update):
+        for call in (
+            client.receive_some,
+            client.do_handshake,
+            client.unwrap,
+            client.send_eof,
+            client.key_update,
+            client.wait_send_all_might_not_block,
+        ):
             with pytest.raises(trio.ClosedResourceError):
                 await call()
         with pytest.raises(trio.ClosedResourceError):
@@ -64,6 +73,48 @@ class TestClosing:
             with broken_by(CertificateFault):
                 await client.aclose()
         assert through.closes == 1
+
+    @trio_run
+    @pytest.mark.parametrize("kind", ["memory", "socket"])
+    async def test_a_forceful_close_does_not_look_like_a_proper_one(
+        self, client_config: ClientConfig, server_config: ServerConfig, kind: str
+    ) -> None:
+        client, server = await connected(client_config, server_config, socket_pair() if kind == "socket" else None)
+        await client.send_all(b"the first hal")
+        await trio.aclose_forcefully(client)
+        assert await server.receive_some() == b"the first hal"
+        with broken_by(TruncatedError):
+            await server.receive_some()
+
+    @trio_run
+    async def test_a_peer_that_takes_nothing_more_is_given_up_when_cancelled(
+        self, client_config: ClientConfig, server_config: ServerConfig
+    ) -> None:
+        client, _ = await connected(client_config, server_config, socket_pair())
+        await fill(client)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.aclose)
+            await trio.testing.wait_all_tasks_blocked()
+            assert client.transport_stream.socket.fileno() != -1
+            nursery.cancel_scope.cancel()
+        assert client.transport_stream.socket.fileno() == -1
+
+    @trio_run
+    async def test_nothing_is_kept(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        """A stream that was closed is freed without the garbage collector, whether its handshake succeeded or not."""
+        for names in ("localhost", "somebody.else"):
+            near, far = socket_pair()
+            streams = [TLSStream(near, client_config, names), TLSStream(far, server_config, server_side=True)]
+            parts = [weakref.ref(part) for stream in streams for part in (stream, stream._engine)]
+            async with trio.open_nursery() as nursery:
+                for stream in streams:
+                    nursery.start_soon(shake_hands_and_close, stream)
+            gc.disable()
+            try:
+                del stream, streams
+                assert [part() for part in parts] == [None] * 4
+            finally:
+                gc.enable()
 
     @trio_run
     async def test_https_says_nothing(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
@@ -123,28 +174,6 @@ class TestClosing:
             await client.aclose()
         await client.aclose()
         assert failing.closes == 1
-
-    @trio_run
-    @pytest.mark.parametrize("kind", ["pair", "tcp", "memory"])
-    async def test_wakes_a_blocked_sender_and_a_blocked_receiver(
-        self, client_config: ClientConfig, server_config: ServerConfig, kind: str
-    ) -> None:
-        transports = {"pair": socket_pair, "memory": trio.testing.lockstep_stream_pair}.get(kind)
-        client, _ = await connected(client_config, server_config, transports() if transports else await tcp_pair())
-        woken = []
-
-        async def blocked(call: Callable[[], Awaitable[object]]) -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await call()
-            woken.append(call)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(blocked, lambda: client.send_all(bytes(8 << 20)))
-            nursery.start_soon(blocked, client.receive_some)
-            await trio.testing.wait_all_tasks_blocked()
-            assert not woken
-            await client.aclose()
-        assert len(woken) == 2
 
     @trio_run
     async def test_during_the_handshake_of_another_task(
@@ -228,22 +257,6 @@ class TestUnwrap:
         assert await far.receive_some() == b"plain again"
 
     @trio_run
-    async def test_trailing_bytes_and_unread_data(
-        self, client_config: ClientConfig, server_config: ServerConfig
-    ) -> None:
-        near, far = trio.testing.memory_stream_pair()
-        client, server = await connected(client_config, server_config, (near, far))
-        await client.send_all(b"not read yet")
-        await client.send_eof()
-        await near.send_all(b"trailing")
-        transport, trailing = await server.unwrap()
-        assert transport is far and trailing == b"trailing"
-        assert await server.receive_some(7) == b"not rea"
-        assert await server.receive_some() == b"d yet"
-        with pytest.raises(trio.ClosedResourceError):
-            await server.receive_some()
-
-    @trio_run
     async def test_aclose_forgets_unread_data(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
         client, server = await connected(client_config, server_config)
         await client.send_all(b"not read yet")
@@ -302,3 +315,11 @@ class TestUnwrap:
 async def expect_any_break(stream: Stream) -> None:
     with pytest.raises(trio.BrokenResourceError):
         await stream.do_handshake()
+
+
+async def shake_hands_and_close(stream: Stream) -> None:
+    try:
+        await stream.do_handshake()
+    except trio.BrokenResourceError:
+        pass
+    await stream.aclose()

@@ -153,15 +153,6 @@ class TestFailure:
         await server.aclose()
 
     @trio_run
-    async def test_every_waiting_task_gets_the_failure(self, client_config: ClientConfig) -> None:
-        near, far = trio.testing.memory_stream_pair()
-        await far.send_all(b"SSH-2.0-OpenSSH_9.9\r\n")
-        client = TLSStream(near, client_config, "localhost")
-        async with trio.open_nursery() as nursery:
-            for _ in range(3):
-                nursery.start_soon(expect_broken, client, PeerFault)
-
-    @trio_run
     async def test_every_waiting_task_gets_the_transports_failure(
         self, client_config: ClientConfig, server_config: ServerConfig
     ) -> None:

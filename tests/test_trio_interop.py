@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import ssl
 from functools import partial
 from pathlib import Path
@@ -355,6 +357,20 @@ class TestMisbehaviour:
         await ours.aclose()
 
     @trio_run
+    async def test_a_reset_in_the_handshake(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        near, far = await tcp_pair()
+        ours = TLSStream(near, client_config, "localhost")
+        linger = b"\1\0\0\0\0\0\0\0"  # close sends a reset
+        far.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, linger)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_expect_reset, ours)
+            await far.receive_some()
+            await trio.aclose_forcefully(far)
+        with pytest.raises(trio.BrokenResourceError, match="broken off"):
+            await ours.send_all(b"x")
+        await ours.aclose()
+
+    @trio_run
     async def test_a_transport_that_was_closed_below(
         self, client_config: ClientConfig, server_config: ServerConfig
     ) -> None:
@@ -365,6 +381,37 @@ class TestMisbehaviour:
         with pytest.raises(trio.ClosedResourceError):
             await ours.send_all(b"x")
         await ours.aclose()
+
+    @trio_run
+    async def test_the_number_of_a_closed_socket_belongs_to_somebody_else(
+        self, client_config: ClientConfig, server_config: ServerConfig
+    ) -> None:
+        ours, _ = await connected(client_config, server_config, socket_pair())
+        number = ours.transport_stream.socket.fileno()
+        ours.transport_stream.socket.close()
+        here, there = socket.socketpair()
+        with here, there:
+            if here.fileno() != number:
+                os.dup2(here.fileno(), number)
+            there.sendall(b"for somebody else")
+            try:
+                with pytest.raises(trio.ClosedResourceError):
+                    await ours.receive_some()
+                with pytest.raises(trio.ClosedResourceError):
+                    await ours.send_all(b"x")
+                await ours.aclose()
+                there.setblocking(False)
+                with pytest.raises(BlockingIOError):
+                    there.recv(1)
+                assert here.recv(100) == b"for somebody else"
+            finally:
+                if here.fileno() != number:
+                    os.close(number)
+
+
+async def _expect_reset(stream: TLSStream[Any]) -> None:
+    with broken_by(OSError):
+        await stream.do_handshake()
 
 
 async def _ignoring_breaks(stream: Any) -> None:

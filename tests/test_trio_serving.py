@@ -110,6 +110,22 @@ class TestHelpers:
         assert capfd.readouterr() == ("", "")
 
     @trio_run
+    async def test_the_call_may_be_async(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        problems = []
+
+        async def failed(stream: Stream, problem: Exception) -> None:
+            await trio.lowlevel.checkpoint()
+            problems.append(problem.__cause__)
+            raise LookupError("a mistake, which does not end the server")
+
+        async with serving(echo, server_config, on_handshake_error=failed) as port:
+            async with await trio.open_tcp_stream("127.0.0.1", port) as plain:
+                await plain.send_all(b"SSH-2.0-x\r\n")
+                await receive_all(plain)
+            assert await ask(port, client_config) == b"hello"
+        assert [type(problem) for problem in problems] == [PeerFault]
+
+    @trio_run
     async def test_silence_is_not_waited_for(
         self, server_config: ServerConfig, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -216,3 +232,19 @@ class TestHelpers:
                 assert await server.receive_some() == b""  # https_compatible
         with pytest.raises(trio.ClosedResourceError):
             await listener.accept()
+
+    @trio_run
+    async def test_a_connection_that_can_not_be_wrapped_is_closed(
+        self, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise MemoryError
+
+        [listener] = await open_tls_listeners(0, server_config, "127.0.0.1")
+        async with listener:
+            monkeypatch.setattr("tlsprovider.trio.listener.TLSStream", fail)
+            near = await trio.testing.open_stream_to_socket_listener(listener.transport_listener)
+            async with near:
+                with pytest.raises(MemoryError):
+                    await listener.accept()
+                assert await near.receive_some() == b""

@@ -1,26 +1,19 @@
-"""TLSStream after the handshake: trio's contract, sending, receiving, cancellation, scheduling."""
+"""TLSStream after the handshake: sending and receiving."""
 
 from __future__ import annotations
-
-from functools import partial
 
 import pytest
 import trio
 import trio.testing
 from trio_run import (
     Crumbs,
-    Pair,
-    Steps,
     Through,
     broken_by,
     connected,
     expect_broken,
-    fill,
     receive_all,
     receive_exactly,
-    shake_hands,
     socket_pair,
-    tcp_pair,
     tls_pair,
     trio_run,
 )
@@ -87,102 +80,7 @@ class TestConstructor:
         assert not client.server_side and server.server_side
 
 
-class TestContract:
-    """What trio itself demands of a stream."""
-
-    @trio_run(seconds=30)
-    @pytest.mark.parametrize("https_compatible", [False, True])
-    async def test_over_memory(
-        self, client_config: ClientConfig, server_config: ServerConfig, https_compatible: bool
-    ) -> None:
-        make = partial(tls_pair, client_config, server_config, https_compatible=https_compatible)
-
-        async def maker() -> Pair:
-            return make()
-
-        async def clogged_maker() -> Pair:
-            pair = make(transports=trio.testing.lockstep_stream_pair())
-            await shake_hands(*pair)
-            return pair
-
-        check = trio.testing.check_two_way_stream if https_compatible else trio.testing.check_half_closeable_stream
-        await check(maker, clogged_maker)
-
-    @trio_run(seconds=30)
-    async def test_over_sockets(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        async def maker() -> Pair:
-            return tls_pair(client_config, server_config, socket_pair())
-
-        async def clogged_maker() -> Pair:
-            pair = await connected(client_config, server_config, socket_pair())
-            for stream in pair:
-                await fill(stream)
-            return pair
-
-        await trio.testing.check_half_closeable_stream(maker, clogged_maker)
-
-    @trio_run(seconds=30)
-    async def test_over_tcp(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        async def maker() -> Pair:
-            return tls_pair(client_config, server_config, await tcp_pair())
-
-        await trio.testing.check_half_closeable_stream(maker, None)
-
-    @trio_run(seconds=30)
-    async def test_tls_in_tls(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        async def maker() -> Pair:
-            return tls_pair(client_config, server_config, tls_pair(client_config, server_config))
-
-        async def clogged_maker() -> Pair:
-            outer = await connected(client_config, server_config, socket_pair())
-            pair = await connected(client_config, server_config, outer)
-            for stream in pair:
-                await fill(stream)
-            return pair
-
-        await trio.testing.check_half_closeable_stream(maker, clogged_maker)
-
-    @trio_run
-    async def test_every_call_is_a_checkpoint(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        client, server = await connected(client_config, server_config)
-        with trio.testing.assert_checkpoints():
-            await client.do_handshake()
-        with trio.testing.assert_checkpoints():
-            await client.send_all(b"")
-        with trio.testing.assert_checkpoints():
-            await client.send_all(b"abc")
-        for _ in b"abc":  # two of them only take what is there already
-            with trio.testing.assert_checkpoints():
-                await server.receive_some(1)
-        with trio.testing.assert_checkpoints():
-            await client.wait_send_all_might_not_block()
-        with trio.testing.assert_checkpoints():
-            await client.key_update()
-        for _ in range(2):
-            with trio.testing.assert_checkpoints():
-                await client.send_eof()
-        for _ in range(2):
-            with trio.testing.assert_checkpoints():
-                assert await server.receive_some() == b""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(server.unwrap)
-            with trio.testing.assert_checkpoints():
-                await client.unwrap()
-        for _ in range(2):
-            with trio.testing.assert_checkpoints():
-                await client.aclose()
-
-
 class TestReceiving:
-    @trio_run
-    async def test_everything_that_is_there_at_once(
-        self, client_config: ClientConfig, server_config: ServerConfig
-    ) -> None:
-        client, server = await connected(client_config, server_config)
-        for size in (1, 16384, 60000):
-            await client.send_all(MEGABYTE[:size])
-        assert await server.receive_some() == MEGABYTE[:1] + MEGABYTE[:16384] + MEGABYTE[:60000]
-
     @trio_run
     async def test_max_bytes(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
         client, server = await connected(client_config, server_config)
@@ -325,49 +223,6 @@ class TestSending:
             nursery.start_soon(server.send_all, b"urgent")
             assert await client.receive_some() == b"urgent"
             nursery.cancel_scope.cancel()
-
-
-class TestScheduling:
-    """TLS costs no step of the scheduler more than plain TCP does."""
-
-    @trio_run
-    async def test_echo_of_a_byte(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        plain, secure = await self.both(client_config, server_config)
-        assert await self.echo(*secure) <= await self.echo(*plain)
-
-    @trio_run
-    async def test_a_megabyte(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
-        plain, secure = await self.both(client_config, server_config)
-        assert await self.bulk(*secure) <= await self.bulk(*plain)
-
-    @staticmethod
-    async def both(*configs: ClientConfig | ServerConfig) -> tuple[tuple[trio.abc.Stream, ...], Pair]:
-        return socket_pair(), await connected(*configs, socket_pair())
-
-    @staticmethod
-    async def echo(near: trio.abc.Stream, far: trio.abc.Stream) -> int:
-        async def ask() -> None:
-            await near.send_all(b"?")
-            assert await near.receive_some(1) == b"!"
-
-        async def answer() -> None:
-            assert await far.receive_some(1) == b"?"
-            await far.send_all(b"!")
-
-        return await Steps().of(ask, answer)
-
-    @staticmethod
-    async def bulk(near: trio.abc.Stream, far: trio.abc.Stream) -> int:
-        async def send() -> None:
-            for start in range(0, len(MEGABYTE), 65536):
-                await near.send_all(MEGABYTE[start : start + 65536])
-
-        async def receive() -> None:
-            received = 0
-            while received < len(MEGABYTE):
-                received += len(await far.receive_some())
-
-        return await Steps().of(send, receive)
 
 
 async def expect(stream: TLSStream[trio.abc.Stream], data: bytes) -> None:

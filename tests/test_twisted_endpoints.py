@@ -11,13 +11,8 @@ import attrs
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ClientEndpoint,
     TCP4ServerEndpoint,
-    TCP6ServerEndpoint,
-    UNIXClientEndpoint,
-    UNIXServerEndpoint,
-    quoteStringArgument,
 )
 from twisted.internet.error import (
     ConnectBindError,
@@ -46,7 +41,6 @@ from zope.interface.verify import verifyObject
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import CertificateFault, ConfigError
 from tlsprovider.twisted import TLSClientEndpoint, TLSServerEndpoint
-from tlsprovider.twisted.strings import parse_client, parse_server
 
 pytestmark = pytest.mark.usefixtures("logged")
 
@@ -96,6 +90,16 @@ class TestClientEndpoint:
         protocol.transport.write(b"hello")
         pump.flush()
         assert network.server.received == b"hello"
+
+    def test_may_fire_before_the_handshake(self, network: Network) -> None:
+        network.client.waitForHandshake = False
+        protocol = Listener()
+        found = outcome(network.client.connect(Factory.forProtocol(lambda: protocol)))
+        pump = network.connecting.succeedOnce(greet=False)
+        assert pump is not None
+        assert found == [protocol] and protocol.happened == ["made"]
+        pump.flush()
+        assert protocol.happened == ["made", "handshake"]
 
     def test_fails_with_what_is_wrong(self, network: Network) -> None:
         network.client.hostname = "another.example"
@@ -208,158 +212,6 @@ def test_listen_passes_on_what_the_inner_endpoint_says(server_config: ServerConf
     endpoint: Any = Taken()
     with pytest.raises(ConnectBindError):
         TLSServerEndpoint(endpoint, server_config, clock=MemoryReactorClock()).listen(Factory())
-
-
-def server_words(description: str) -> TLSServerEndpoint:
-    """As ``serverFromString`` does once it has found the plugin."""
-    from twisted.internet.endpoints import _parse
-
-    args, kwargs = _parse(description)
-    return parse_server(MemoryReactorClock(), args[1:], kwargs)
-
-
-def client_words(description: str) -> TLSClientEndpoint:
-    from twisted.internet.endpoints import _parse
-
-    args, kwargs = _parse(description)
-    return parse_client(MemoryReactorClock(), args[1:], kwargs)
-
-
-class TestServerStrings:
-    def test_short(self, files: Files) -> None:
-        endpoint = server_words(f"tlsp:8443:cert={files.cert}:key={files.key}")
-        inner: Any = endpoint.endpoint
-        assert isinstance(inner, TCP4ServerEndpoint)
-        assert (inner._port, inner._interface, inner._backlog) == (8443, "", 50)
-        config = endpoint.config
-        assert config.identities[0].names[0] == "localhost"
-        assert config.client_auth == "none" and config.trust is None and config.alpn == ()
-        assert endpoint.provider.name == "native"
-        assert endpoint._limits["handshakeTimeout"] == 30 and endpoint._limits["closeTimeout"] == 10
-
-    def test_long(self, files: Files) -> None:
-        endpoint = server_words(
-            f"tlsp:0:cert={files.both}:interface=127.0.0.1:backlog=7:alpn=h2,http/1.1:clientCA={files.ca}"
-            ":groups=x25519,secp256r1:ciphers=TLS_AES_256_GCM_SHA384:provider=native:handshakeTimeout=2.5:closeTimeout=0"
-        )
-        inner: Any = endpoint.endpoint
-        assert (inner._port, inner._interface, inner._backlog) == (0, "127.0.0.1", 7)
-        config = endpoint.config
-        assert config.alpn == ("h2", "http/1.1")
-        assert [str(group) for group in config.groups] == ["x25519", "secp256r1"]
-        assert [str(suite) for suite in config.cipher_suites] == ["TLS_AES_256_GCM_SHA384"]
-        assert config.client_auth == "require" and config.trust is not None
-        assert endpoint._limits["handshakeTimeout"] == 2.5 and endpoint._limits["closeTimeout"] == 0
-
-    def test_ipv6(self, files: Files) -> None:
-        inner: Any = server_words(f"tlsp:8443:cert={files.both}:interface=\\:\\:1").endpoint
-        assert isinstance(inner, TCP6ServerEndpoint)
-        assert inner._interface == "::1"
-
-    def test_optional_client_certificates(self, files: Files) -> None:
-        endpoint = server_words(f"tlsp:1:cert={files.both}:clientCA={files.ca}:clientAuth=request")
-        assert endpoint.config.client_auth == "request"
-
-    def test_no_limit_for_the_handshake(self, files: Files) -> None:
-        assert server_words(f"tlsp:1:cert={files.both}:handshakeTimeout=0")._limits["handshakeTimeout"] is None
-
-    def test_on_another_endpoint(self, files: Files) -> None:
-        inner: Any = server_words(f"tlsp:endpoint=unix\\:/run/app.sock\\:mode=600:cert={files.both}").endpoint
-        assert isinstance(inner, UNIXServerEndpoint)
-        assert inner._address == "/run/app.sock" and inner._mode == 0o600
-        quoted = quoteStringArgument("tcp:8443:interface=127.0.0.1")
-        inner = server_words(f"tlsp:endpoint={quoted}:cert={files.both}").endpoint
-        assert isinstance(inner, TCP4ServerEndpoint)
-        assert (inner._port, inner._interface) == (8443, "127.0.0.1")
-
-    @pytest.mark.parametrize(
-        ("description", "problem"),
-        [
-            ("tlsp:8443:cert=CERT:keys=KEY", r"unknown argument 'keys'; did you mean 'key'\? Known: cert, key, inter"),
-            ("tlsp:8443:cert=CERT:frobnicate=1", r"unknown argument 'frobnicate'\. Known: cert, key"),
-            ("tlsp:8443:cert=CERT:name=x", "unknown argument 'name'"),
-            ("tlsp:8443:extra:cert=CERT", "'extra' is one word too many: expected tlsp:port and then only name=value"),
-            ("tlsp:cert=CERT", r"port is missing; expected tlsp:port or tlsp:endpoint=\.\.\."),
-            ("tlsp:http:cert=CERT", "port=http: expected a port number"),
-            ("tlsp:70000:cert=CERT", "port=70000: expected a port number"),
-            ("tlsp:tcp\\:8443:cert=CERT", r"port=tcp:8443: .*endpoint=tcp\\:8443"),
-            ("tlsp:1:endpoint=tcp\\:1:cert=CERT", "port '1' and endpoint= are too much"),
-            ("tlsp:endpoint=nonsense\\:1:cert=CERT", "Unknown endpoint type: 'nonsense'"),
-            ("tlsp:8443", "cert= is missing, the PEM file with the server's certificate chain"),
-            ("tlsp:8443:key=KEY", "key= needs cert="),
-            ("tlsp:8443:cert=CERT:backlog=many", "backlog=many: expected a number"),
-            ("tlsp:8443:cert=CERT:clientAuth=maybe", "clientAuth=maybe: expected none, request or require"),
-            ("tlsp:8443:cert=CERT:clientAuth=require", "clientAuth=require needs clientCA="),
-            ("tlsp:8443:cert=CERT:handshakeTimeout=soon", "handshakeTimeout=soon: expected a number of seconds"),
-            ("tlsp:8443:cert=CERT:closeTimeout=-1", "closeTimeout=-1: expected a number of seconds"),
-            ("tlsp:8443:cert=CERT:closeTimeout=inf", "closeTimeout=inf: expected a number of seconds"),
-            ("tlsp:8443:cert=CERT:groups=x25518", "unknown group 'x25518'"),
-            ("tlsp:8443:cert=CERT:ciphers=RC4", "unknown cipher suite 'RC4'"),
-            ("tlsp:8443:cert=CERT:provider=nativ", "unknown provider 'nativ'"),
-            ("tlsp:8443:cert=/no/such/file", "/no/such/file"),
-            ("tlsp:8443:cert=CERT:clientCA=/no/such/file", "/no/such/file"),
-        ],
-    )
-    def test_wrong(self, files: Files, description: str, problem: str) -> None:
-        description = description.replace("CERT", files.both).replace("KEY", files.key)
-        with pytest.raises(ValueError, match=problem):
-            server_words(description)
-
-
-class TestClientStrings:
-    def test_short(self) -> None:
-        endpoint = client_words("tlsp:example.com:443")
-        inner: Any = endpoint.endpoint
-        assert isinstance(inner, HostnameEndpoint)
-        assert (inner._hostText, inner._port, inner._timeout, inner._bindAddress) == ("example.com", 443, 30, None)
-        assert endpoint.hostname == "example.com"
-        assert not endpoint.config.insecure_skip_verify and endpoint.config.identity is None
-        assert "system" in repr(endpoint.config.trust)
-
-    def test_long(self, files: Files) -> None:
-        endpoint = client_words(
-            f"tlsp:port=8443:host=192.0.2.7:name=example.com:ca={files.ca}:cert={files.client}:alpn=h2:groups=x25519"
-            ":timeout=5:bindAddress=127.0.0.2:provider=native:insecure=no:closeTimeout=1"
-        )
-        inner: Any = endpoint.endpoint
-        assert (inner._hostText, inner._port, inner._timeout) == ("192.0.2.7", 8443, 5)
-        assert inner._bindAddress == ("127.0.0.2", 0)
-        assert endpoint.hostname == "example.com"
-        assert files.ca in repr(endpoint.config.trust)
-        assert endpoint.config.alpn == ("h2",) and endpoint.config.identity is not None
-        assert endpoint._limits["handshakeTimeout"] == 5 and endpoint._limits["closeTimeout"] == 1
-
-    def test_bytes(self) -> None:
-        """Descriptions may be bytes."""
-        endpoint = parse_client(MemoryReactorClock(), [b"example.com", b"443"], {"alpn": b"h2"})
-        assert endpoint.hostname == "example.com" and endpoint.config.alpn == ("h2",)
-
-    def test_insecure(self) -> None:
-        assert client_words("tlsp:example.com:443:insecure=yes").config.insecure_skip_verify
-
-    def test_on_another_endpoint(self) -> None:
-        endpoint = client_words("tlsp:endpoint=unix\\:/run/app.sock:name=app.internal")
-        assert isinstance(endpoint.endpoint, UNIXClientEndpoint)
-        assert endpoint.hostname == "app.internal"
-
-    @pytest.mark.parametrize(
-        ("description", "problem"),
-        [
-            ("tlsp:example.com:443:caa=x", "unknown argument 'caa'; did you mean 'ca'"),
-            ("tlsp:example.com", r"port is missing; expected tlsp:host:port or tlsp:endpoint=\.\.\."),
-            ("tlsp:example.com:443:444", "'444' is one word too many"),
-            ("tlsp:example.com:https", "port=https: expected a port number"),
-            ("tlsp:example.com:endpoint=tcp\\:a\\:1", "host 'example.com' and endpoint= are too much"),
-            ("tlsp:endpoint=tcp\\:a\\:1", "name= is missing, whom the server's certificate must name"),
-            ("tlsp:example.com:443:insecure=maybe", "insecure=maybe: expected yes or no"),
-            ("tlsp:example.com:443:timeout=never", "timeout=never: expected a number of seconds"),
-            ("tlsp:example.com:443:key=x", "key= needs cert="),
-            ("tlsp:example.com:443:ca=/no/such/file", "/no/such/file"),
-        ],
-    )
-    def test_wrong(self, description: str, problem: str) -> None:
-        with pytest.raises(ValueError, match=problem):
-            client_words(description)
 
 
 def run(code: str) -> str:

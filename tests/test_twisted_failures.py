@@ -92,7 +92,7 @@ class TestFailing:
 
         problem = TLSError("worn out")
         pair = connect()
-        engine: Any = Worn(pair.client_tls.getHandle())
+        engine: Any = Worn(pair.client_tls.getHandle().engine)
         pair.client_tls._engine = engine
         pair.client_tls.write(b"x")
         pair.flush()

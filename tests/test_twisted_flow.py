@@ -9,7 +9,7 @@ from twisted.internet import task
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from twisted.internet.task import Clock, Cooperator
 from twisted.internet.testing import StringTransport
-from twisted_pair import Connect, HalfCloser, Listener, Talker, tls
+from twisted_pair import Connect, HalfCloser, Listener, Talker, assert_over, tls
 from twisted_pair import make_connect as make_connect
 from twisted_pair import watch_log as watch_log
 from zope.interface import implementer
@@ -177,16 +177,31 @@ class TestProducers:
         assert pair.server.received == b"first second third"
         assert len(pair.server.lost) == len(pair.client.lost) == 1
 
-    def test_peer_that_closes_does_not_stop_what_is_being_finished(self, connect: Connect) -> None:
+    def test_peer_that_closes_does_not_stop_what_is_being_finished(self, connect: Connect, cooperating: Clock) -> None:
         pair = connect(server=HalfCloser())
-        pair.client_tls.registerProducer(Push(), True)
+        pair.client_tls.registerProducer(Pull(pair.client_tls, 5), False)
         pair.client_tls.loseConnection()
         pair.server_tls.loseWriteConnection()
         pair.flush()
-        pair.client_tls.write(b"the rest")
-        pair.client_tls.unregisterProducer()
+        assert pair.client.lost == []
+        for _ in range(6):
+            cooperating.advance(0.01)
         pair.flush()
-        assert pair.server.received == b"the rest"
+        assert pair.server.received == b"line\n" * 5
+        assert len(pair.client.lost) == 1
+
+    def test_that_pushes_is_not_waited_for_when_both_sides_close(self, connect: Connect) -> None:
+        """An ``HTTPChannel`` that became a WebSocket never unregisters. A TCP transport does not wait for it either."""
+        pair = connect()
+        producer = Push()
+        pair.server_tls.registerProducer(producer, True)
+        pair.server_tls.write(b"bye")
+        pair.server_tls.loseConnection()
+        pair.client_tls.loseConnection()
+        pair.flush()
+        assert producer.told == ["stop"]
+        assert pair.client.received == b"bye"
+        assert_over(pair)
 
     def test_stop_consuming(self, connect: Connect) -> None:
         pair = connect()
@@ -335,7 +350,7 @@ class TestReading:
                 return getattr(self.engine, name)
 
         pair = connect()
-        engine: Any = Sated(pair.server_tls.getHandle())
+        engine: Any = Sated(pair.server_tls.getHandle().engine)
         pair.server_tls._engine = engine
         engine.wants_input = False
         pair.client_tls.write(b"one ")

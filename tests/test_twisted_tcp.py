@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import io
+import socket
+import ssl
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from twisted_child import in_child
+from twisted_child import REACTORS, in_child
 from twisted_pair import Files
 from twisted_pair import write_files as write_files
 
@@ -59,7 +62,7 @@ async def connected(reactor: Any, server_words: str, client_words: str) -> tuple
         return protocol
 
     port = await serverFromString(reactor, server_words).listen(Factory.forProtocol(build))
-    endpoint = clientFromString(reactor, client_words.replace("PORT", str(port.getHost().port)))
+    endpoint = clientFromString(reactor, client_words.replace("PORT", str(getattr(port.getHost(), "port", None))))
     client = await endpoint.connect(Factory.forProtocol(waiting_protocol))
     return port, client, await accepted
 
@@ -102,7 +105,7 @@ async def sudden_end(reactor: Any, server_words: str, client_words: str, how: st
 
 
 class TestStrings:
-    @pytest.mark.parametrize("reactor", ["select", "epoll", "asyncio"])
+    @pytest.mark.parametrize("reactor", REACTORS)
     def test_both_directions(self, files: Files, reactor: str) -> None:
         result = in_child(
             half_closing_with_producers,
@@ -127,6 +130,21 @@ class TestStrings:
         assert result[1:3] == ["ConnectionDone", "ConnectionDone"]
         assert result[3] == result[4]
 
+    @pytest.mark.parametrize("reactor", ["epoll", "asyncio"])
+    def test_over_a_unix_socket(self, files: Files, tmp_path: Path, reactor: str) -> None:
+        """With a certificate of the client, and the server's endpoint in front."""
+        where = tmp_path / "socket"
+        result = in_child(
+            half_closing_with_producers,
+            f"tlsp:unix:{where}:mode=600:privateKey={files.both}:clientCA={files.ca}",
+            f"tlsp:localhost:0:endpoint=unix\\:{where}:trustRoots={files.ca}:certificate={files.client}",
+            reactor=reactor,
+        )
+        # When both ends of such a socket close it at once, Twisted tells one of them that it was lost.
+        group, _, _, *digests = result
+        assert group == "X25519MLKEM768"
+        assert digests == [hashlib.sha256(MEGABYTE * 3).hexdigest()] * 2
+
     @pytest.mark.parametrize(
         ("how", "reasons"),
         [
@@ -138,6 +156,46 @@ class TestStrings:
     def test_reasons(self, files: Files, how: str, reasons: list[str]) -> None:
         words = f"tlsp:0:interface=127.0.0.1:cert={files.both}", f"tlsp:127.0.0.1:PORT:ca={files.ca}"
         assert in_child(sudden_end, *words, how) == reasons
+
+
+async def behind_a_proxy(reactor: Any, words: str, ca: str) -> list[str]:
+    """A proxy says whom it connects for before TLS begins; the server's protocol sees that address."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import serverFromString
+    from twisted.internet.interfaces import IHandshakeListener
+    from twisted.internet.protocol import Factory, Protocol
+    from twisted.internet.threads import deferToThread
+    from zope.interface import implementer
+
+    @implementer(IHandshakeListener)
+    class Server(Protocol):
+        def handshakeCompleted(self) -> None:
+            self.transport.write(self.transport.getPeer().host.encode())
+            self.transport.loseConnection()
+
+        def connectionLost(self, reason: Any) -> None:
+            ended.callback(type(reason.value).__name__)
+
+    def ask(number: int) -> str:
+        context = ssl.create_default_context(cafile=ca)
+        with socket.create_connection(("127.0.0.1", number), timeout=5) as plain:
+            plain.sendall(b"PROXY TCP4 192.0.2.7 192.0.2.8 1234 443\r\n")
+            with context.wrap_socket(plain, server_hostname="localhost") as secured:
+                answer = secured.recv(100)
+                secured.unwrap()
+                return answer.decode()
+
+    ended: Deferred[str] = Deferred()
+    port = await serverFromString(reactor, words).listen(Factory.forProtocol(Server))
+    told = [await deferToThread(ask, port.getHost().port), await ended]
+    await port.stopListening()
+    return told
+
+
+def test_behind_a_proxy(files: Files) -> None:
+    for words in ("tlsp:haproxy:tcp:0:interface=127.0.0.1", "tlsp:endpoint=haproxy\\:tcp\\:0\\:interface=127.0.0.1"):
+        told = in_child(behind_a_proxy, f"{words}:privateKey={files.both}", files.ca)
+        assert told == ["192.0.2.7", "ConnectionDone"]
 
 
 async def refused(reactor: Any, server_words: str, client_words: str) -> list[Any]:

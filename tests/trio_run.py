@@ -101,6 +101,11 @@ async def receive_all(stream: trio.abc.ReceiveStream) -> bytes:
     return bytes(data)
 
 
+async def send_and_end(stream: TLSStream[Any], data: bytes) -> None:
+    await stream.send_all(data)
+    await stream.send_eof()
+
+
 @contextmanager
 def broken_by(cause: type[BaseException]) -> Iterator[list[BaseException]]:
     """Expect a BrokenResourceError; its ``__cause__`` is then in the list."""

@@ -2,7 +2,7 @@
 
 A scenario is a coroutine function at the top of a test module: ``async def scenario(reactor, *arguments) -> result``,
 with arguments and result that JSON can carry. ``in_child(scenario, *arguments)`` runs it and gives its result. It fails
-if the scenario fails, leaves anything behind in the reactor, logs an error, or takes too long.
+if the scenario fails, leaves anything behind in the reactor or a socket open, logs an error, or takes too long.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any
 TESTS = Path(__file__).parent
 SECONDS = 10
 RESULT = "the result is: "
+REACTORS = ("select", "poll", "epoll", "asyncio")
 
 
 def in_child(scenario: Callable[..., Awaitable[Any]], *arguments: Any, reactor: str = "select") -> Any:
-    """The result of ``scenario``, run with ``reactor`` (``select``, ``poll``, ``epoll``, ``asyncio``)."""
+    """The result of ``scenario``, run with ``reactor``, one of :data:`REACTORS`."""
     command = [
         sys.executable,
         str(Path(__file__)),
@@ -52,15 +53,22 @@ async def _watched(reactor: Any, module: str, name: str, arguments: list[Any]) -
             errors.append(formatEvent(event))
 
     globalLogPublisher.addObserver(observe)
+    before = _sockets()
     scenario = getattr(importlib.import_module(module), name)
     result = await Deferred.fromCoroutine(scenario(reactor, *arguments)).addTimeout(SECONDS, reactor)
     # Sockets that were closed a moment ago are gone after a turn or two.
     for _ in range(3):
         await deferLater(reactor, 0)
-    left = [*reactor.getDelayedCalls(), *reactor.removeAll()]
+    left = [*reactor.getDelayedCalls(), *(_sockets() - before), *reactor.removeAll()]
     if left or errors:
         raise AssertionError(f"left behind: {left}; logged: {errors}")
     print(RESULT + json.dumps(result))
+
+
+def _sockets() -> set[str]:
+    """The open sockets of this process, where the system has a folder that tells."""
+    links = [path for path in Path("/proc/self/fd").glob("*") if path.is_symlink()]
+    return {target for target in map(os.readlink, links) if target.startswith("socket:")}
 
 
 def main(kind: str, module: str, name: str, arguments: str) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         ClosedByPeer,
         ConfigError,
         Fault,
+        HelloRefused,
         HookError,
         MisuseError,
         PeerFault,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
         WantRead,
     )
     from tlsprovider.events import Event
-    from tlsprovider.identity import Identity
+    from tlsprovider.identity import Identity, Signer
+    from tlsprovider.identity_directory import IdentityDirectory
     from tlsprovider.providers import get_provider, list_providers
     from tlsprovider.psk import ExternalPsk
     from tlsprovider.questions import (
@@ -59,8 +61,10 @@ __all__ = [
     "ExternalPsk",
     "Fault",
     "FindSession",
+    "HelloRefused",
     "HookError",
     "Identity",
+    "IdentityDirectory",
     "MemorySessions",
     "MisuseError",
     "PeerFault",
@@ -68,6 +72,7 @@ __all__ = [
     "ServerConfig",
     "Session",
     "SignHandshake",
+    "Signer",
     "TLSError",
     "TicketKey",
     "TicketKeyRing",
@@ -92,6 +97,7 @@ _HOMES = {
         "ClosedByPeer",
         "ConfigError",
         "Fault",
+        "HelloRefused",
         "HookError",
         "MisuseError",
         "PeerFault",
@@ -102,7 +108,8 @@ _HOMES = {
         "WantRead",
     ),
     "events": ("Event",),
-    "identity": ("Identity",),
+    "identity": ("Identity", "Signer"),
+    "identity_directory": ("IdentityDirectory",),
     "providers": ("get_provider", "list_providers"),
     "questions": (
         "LATER",

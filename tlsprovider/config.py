@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal, Protocol, TypeVar
 
 import attrs
@@ -27,6 +27,7 @@ from tlsprovider.errors import ConfigError
 from tlsprovider.events import Event
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, RegistryEnum, SignatureScheme
 from tlsprovider.identity import Identity
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.psk import ExternalPsk, psks
 from tlsprovider.session import MemorySessions, SessionStore
 from tlsprovider.trust import TrustStore
@@ -184,11 +185,14 @@ def _trust(instance: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise ConfigError(f"trust: expected a TrustStore, got {value!r}; see TrustStore.from_file")
 
 
-def _identities(values: Iterable[Identity] | Identity) -> tuple[Identity, ...]:
+def _identities(values: Iterable[Identity] | Identity) -> Sequence[Identity]:
+    if isinstance(values, IdentityDirectory):
+        # It changes while the server runs.
+        return values
     if isinstance(values, Identity):
         values = (values,)
     if not isinstance(values, Iterable):
-        raise ConfigError(f"identities: expected a list of Identity, got {values!r}")
+        raise ConfigError(f"identities: expected a list of Identity, or an IdentityDirectory, got {values!r}")
     identities = tuple(values)
     for value in identities:
         if not isinstance(value, Identity):
@@ -199,6 +203,11 @@ def _identities(values: Iterable[Identity] | Identity) -> tuple[Identity, ...]:
 def _client_auth(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in ("none", "request", "require"):
         raise ConfigError(f"client_auth: expected 'none', 'request' or 'require', got {value!r}")
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not (isinstance(value, int | float) and value > 0):
+        raise ConfigError(f"{attribute.name}: expected a number of seconds, or None for no limit; got {value!r}")
 
 
 def _own_sessions() -> MemorySessions:
@@ -256,6 +265,8 @@ class _Common:
     """Hook for the question :class:`~tlsprovider.questions.ChooseIdentity`."""
     verify_peer: Hook | None = _hook()
     """Hook for the question :class:`~tlsprovider.questions.VerifyPeer`."""
+    answer_timeout: float | None = attrs.field(default=10.0, validator=_seconds)
+    """Seconds that the answer to each question may take, inside the limit of the whole handshake; None: no limit."""
     keylog: Callable[[str], object] | None = _hook()
     """Called with each line of an NSS key log (RFC 9850), without newline. Whoever reads it reads the connection."""
     on_event: Callable[[Event], object] | None = _hook()
@@ -319,7 +330,7 @@ class ServerConfig(_Common):
     Raises :exc:`~tlsprovider.errors.ConfigError` (a ValueError) with what was found and what to write.
     """
 
-    identities: tuple[Identity, ...] = attrs.field(default=(), converter=_identities)
+    identities: Sequence[Identity] = attrs.field(default=(), converter=_identities)
     """Certificates to show: chosen by the name asked for and by what the client can verify; else the first."""
     client_auth: Literal["none", "request", "require"] = attrs.field(default="none", validator=_client_auth)
     """Whether clients are asked for a certificate, and whether they must have one."""

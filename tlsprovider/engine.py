@@ -54,6 +54,9 @@ class InternalError(TLSError):
 class NativeEngine:
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
+    finished: bytes | None = None
+    peer_finished: bytes | None = None
+
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
     ) -> None:
@@ -92,6 +95,15 @@ class NativeEngine:
     @property
     def question(self) -> Question[Any] | None:
         return self._handshake.question if self._handshake is not None else None
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._handshake.peer_address if self._handshake is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._handshake is not None:
+            self._handshake.peer_address = address
 
     @property
     def wants_input(self) -> bool:
@@ -273,6 +285,7 @@ class NativeEngine:
         self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
     ) -> None:
         self._config = handshake.config
+        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         if isinstance(handshake, ServerHandshake):
             self._early = handshake.early
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
@@ -328,10 +341,14 @@ class NativeEngine:
         """See :meth:`IEngine.process_incoming`."""
         if self._failure is not None:
             return
-        if self._connected is None:
+        connected = self._connected
+        if connected is None:
             self._reader.feed(data)
             return
-        self._guard(self._connected.process, data)
+        try:
+            connected.process(data)
+        except TLSError as failure:
+            self._fail(failure)
 
     def process_eof(self) -> None:
         """See :meth:`IEngine.process_eof`."""
@@ -341,7 +358,7 @@ class NativeEngine:
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
-        return self._writer.drain() if self._writer.pending else b""
+        return self._writer.drain()
 
     def read(self, max_bytes: int | None = None) -> bytes:
         """See :meth:`IEngine.read`."""
@@ -369,12 +386,13 @@ class NativeEngine:
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """See :meth:`IEngine.write`."""
-        self._raise_failure()
-        if self._connected is None:
+        connected = self._connected
+        if self._failure is not None or connected is None:
+            self._raise_failure()
             raise MisuseError("the handshake is not complete: call do_handshake() first")
         if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1):
             data = data.cast("B")
-        return self._connected.write(data)
+        return connected.write(data)
 
     def shutdown(self) -> None:
         """See :meth:`IEngine.shutdown`. In the middle of a handshake it is given up: user_canceled, close_notify."""

@@ -13,7 +13,7 @@ Sections are those of RFC 9846 unless another document is named.
 from __future__ import annotations
 
 from enum import Enum
-from typing import Self
+from typing import Any, Self
 
 from tlsprovider.iana import AlertDescription as Alert
 
@@ -23,6 +23,7 @@ __all__ = [
     "ClosedByPeer",
     "ConfigError",
     "Fault",
+    "HelloRefused",
     "HookError",
     "MisuseError",
     "PeerFault",
@@ -198,7 +199,11 @@ class CertificateFault(PeerFault):
     """The peer's certificate is not acceptable; ``str()`` says why in words that a person can act on.
 
     A ``verify_peer`` hook refuses a peer by returning or raising one: ``CertificateFault("not on the list")``.
+
+    :ivar certificates: the chain as the peer sent it, leaf first, as objects of ``cryptography``.
     """
+
+    certificates: tuple[Any, ...] = ()
 
     def __init__(self, detail: str, fault: Fault = Fault.CERTIFICATE_REFUSED) -> None:
         super().__init__(fault, detail)
@@ -206,6 +211,26 @@ class CertificateFault(PeerFault):
 
     def __str__(self) -> str:
         return f"{self.detail} [{self.fault.alert.name}]"
+
+
+class HelloRefused(PeerFault):
+    """What an ``on_client_hello`` hook raises to refuse a client: ``HelloRefused("not from there", "access_denied")``.
+
+    :param alert: what the client is told: an alert, or its name. Raises ValueError for one that is no refusal.
+    """
+
+    def __init__(self, detail: str = "", alert: Alert | str = Alert.handshake_failure) -> None:
+        super().__init__(Fault.HELLO_REFUSED, detail)
+        try:
+            self.alert: Alert = Alert[alert] if isinstance(alert, str) else Alert(alert)
+        except KeyError:
+            raise ValueError(f"alert: {alert!r} is no alert; see AlertDescription in tlsprovider.iana") from None
+        if self.alert in (Alert.close_notify, Alert.user_canceled):
+            raise ValueError(f"alert: {self.alert.name} says goodbye, and refuses nobody; handshake_failure does")
+        self.args = (detail, self.alert)
+
+    def __str__(self) -> str:
+        return f"{self.detail or self.fault.sentence} [{self.alert.name}]"
 
 
 class AlertReceived(TLSError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self, cast
 
 import attrs
 
@@ -22,9 +22,28 @@ if TYPE_CHECKING:
 
     from tlsprovider.questions import Later
 
-    Signer = Callable[[SignatureScheme, bytes], "bytes | Awaitable[bytes] | Later"]
+    Sign = Callable[[SignatureScheme, bytes], "bytes | Awaitable[bytes] | Later"]
 
-__all__ = ["Identity"]
+__all__ = ["Identity", "Signer"]
+
+
+class Signer(Protocol):
+    """Whoever holds a private key that is not in this process: a hardware module, a key server, an agent.
+
+    Nothing has to inherit from it. What it signs is checked with the certificate's key before it is sent, so a faulty
+    signer can't give an RSA key away.
+    """
+
+    @property
+    def schemes(self) -> Iterable[SignatureScheme | str]:
+        """What it can sign with; more than the certificate's key can do does no harm."""
+
+    def sign(self, scheme: SignatureScheme, message: bytes) -> bytes | Awaitable[bytes] | Later:
+        """The signature of all of ``message`` (not of a digest of it), as TLS 1.3 wants it (RFC 9846 section 4.3.3).
+
+        An awaitable of the kind that the adapter knows (a coroutine under trio, a Deferred or a coroutine under
+        Twisted), or LATER when somebody will answer the question. An exception aborts the handshake.
+        """
 
 
 @attrs.frozen(eq=False, kw_only=True)
@@ -48,7 +67,7 @@ class Identity:
     """DER encoded issuer names of the whole chain, to compare with certificate_authorities (RFC 9846 section 4.3.4)."""
     private_key: CertificateIssuerPrivateKeyTypes | None = attrs.field(repr=False)
     """For providers that sign by themselves; None when it is elsewhere. Whoever has it is this identity."""
-    _signer: Signer = attrs.field(repr=False)
+    _sign: Sign = attrs.field(repr=False)
     _patterns: frozenset[str] = attrs.field(repr=False)
 
     @classmethod
@@ -82,25 +101,27 @@ class Identity:
     def with_signer(
         cls,
         certificates: Iterable[Certificate] | bytes,
-        signer: Signer,
+        signer: Signer | Sign,
         schemes: Iterable[SignatureScheme | str] | None = None,
     ) -> Self:
         """For a key that lives elsewhere: a hardware module, a cloud service, an agent.
 
         :param certificates: ``cryptography`` objects or PEM, leaf first.
-        :param signer: called with a scheme and the whole message (not a digest of it). It returns the signature, or an
-            awaitable for it, or :data:`~tlsprovider.questions.LATER`.
-        :param schemes: what the signer can do, when that is less than what the certificate's key could.
+        :param signer: a :class:`Signer`, or something to call in place of its ``sign``.
+        :param schemes: what may be used, when that is less than what the signer and the certificate's key can do.
         """
         chain = (
             certs.load_pem_chain(certificates, "identity") if isinstance(certificates, bytes) else tuple(certificates)
         )
-        if not callable(signer):
-            raise ConfigError(f"signer: expected something to call with (scheme, message), got {signer!r}")
         possible = _usable_schemes(chain, "identity")
+        sign = cast("Sign", getattr(signer, "sign", signer))
+        if not callable(sign):
+            raise ConfigError(f"signer: expected a Signer or something to call with (scheme, message), got {signer!r}")
+        if sign is not signer:
+            possible = _common_schemes(cast("Signer", signer).schemes, possible)
         if schemes is not None:
             possible = _chosen_schemes(schemes, possible)
-        return cls._make(chain, possible, signer, private_key=None)
+        return cls._make(chain, possible, sign, private_key=None)
 
     @classmethod
     def _from_pem(cls, chain: bytes, chain_name: str, key: bytes, key_name: str, password: bytes | str | None) -> Self:
@@ -124,7 +145,7 @@ class Identity:
         cls,
         chain: tuple[Certificate, ...],
         schemes: tuple[SignatureScheme, ...],
-        signer: Signer,
+        sign: Sign,
         private_key: CertificateIssuerPrivateKeyTypes | None,
     ) -> Self:
         names = certs.certificate_names(chain[0])
@@ -136,7 +157,7 @@ class Identity:
             chain_der=tuple(certs.certificate_der(one) for one in chain),
             issuers=tuple(dict.fromkeys(der.issuer(one) for one in chain)),
             private_key=private_key,
-            signer=signer,
+            sign=sign,
             patterns=frozenset(names),
         )
 
@@ -146,7 +167,7 @@ class Identity:
 
     def sign(self, scheme: SignatureScheme, message: bytes) -> bytes | Awaitable[bytes] | Later:
         """Sign all of ``message``: bytes when the key is here, otherwise whatever the signer returns."""
-        return self._signer(scheme, message)
+        return self._sign(scheme, message)
 
 
 def _usable_schemes(
@@ -177,13 +198,31 @@ def _mismatch(chain: tuple[Certificate, ...], private_key: CertificateIssuerPriv
     )
 
 
+def _parse_schemes(schemes: Iterable[SignatureScheme | str]) -> tuple[SignatureScheme, ...]:
+    try:
+        return tuple(SignatureScheme.parse(scheme) for scheme in ([schemes] if isinstance(schemes, str) else schemes))
+    except ValueError as problem:
+        raise ConfigError(f"schemes: {problem}") from None
+
+
+def _common_schemes(
+    known: Iterable[SignatureScheme | str], possible: tuple[SignatureScheme, ...]
+) -> tuple[SignatureScheme, ...]:
+    """What both the signer and the certificate's key can do."""
+    signable = _parse_schemes(known)
+    common = tuple(scheme for scheme in possible if scheme in signable)
+    if not common:
+        raise ConfigError(
+            f"signer: it signs with {', '.join(map(str, signable)) or 'nothing'}, and the certificate's key with"
+            f" {', '.join(map(str, possible))}: is it the key of this certificate?"
+        )
+    return common
+
+
 def _chosen_schemes(
     wanted: Iterable[SignatureScheme | str], possible: tuple[SignatureScheme, ...]
 ) -> tuple[SignatureScheme, ...]:
-    try:
-        chosen = tuple(SignatureScheme.parse(scheme) for scheme in ([wanted] if isinstance(wanted, str) else wanted))
-    except ValueError as problem:
-        raise ConfigError(f"schemes: {problem}") from None
+    chosen = _parse_schemes(wanted)
     for scheme in chosen:
         if scheme not in possible:
             names = ", ".join(map(str, possible))

@@ -41,6 +41,10 @@ class IEngine(Interface):
     close_sent: bool = Attribute("True once close_notify was queued.")
     close_received: bool = Attribute("True once close_notify was received.")
 
+    peer_address: tuple[str, int] | None = Attribute(
+        "``(host, port)`` of the peer, for the question ClientHelloReceived; set by adapters that know it, else None."
+    )
+
     # Known once the handshake is complete; None or empty before.
     version: str | None = Attribute("``TLSv1.3``.")
     cipher: str | None = Attribute("The cipher suite by its IANA name.")

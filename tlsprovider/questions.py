@@ -9,6 +9,9 @@ configuration, with the question as its only argument; the hook gives one of thr
   the adapter that drives the engine awaits it in its own way and answers;
 * :data:`LATER`: somebody will call :meth:`Question.answer` in their own time.
 
+Each question has a limit of time, :attr:`Question.time_limit`, which is the configuration's ``answer_timeout``. Engines
+have no clock that ticks: whoever waits for the answer keeps to it, as the adapters for Twisted and trio do.
+
 An exception out of a hook, or given to :meth:`Question.fail`, aborts the handshake with internal_error and reaches the
 caller as the cause of a :exc:`~tlsprovider.errors.HookError`. It never lets a handshake go on.
 """
@@ -71,6 +74,8 @@ class Question(Generic[A]):
 
     pending: Awaitable[A] | None = attrs.field(default=None, init=False, repr=False)
     """What the hook returned to be awaited, for the adapter that drives the engine."""
+    time_limit: float | None = attrs.field(default=None, init=False, repr=False)
+    """Seconds that the answer may take (None: no limit), for whoever waits for it: then :meth:`run_out_of_time`."""
     _value: A | None = attrs.field(default=None, init=False, repr=False)
     _failure: BaseException | None = attrs.field(default=None, init=False, repr=False)
     _answered: bool = attrs.field(default=False, init=False, repr=False)
@@ -90,6 +95,10 @@ class Question(Generic[A]):
     def fail(self, exception: BaseException) -> None:
         """Say that there will be no answer. The next ``do_handshake()`` aborts and raises with this cause."""
         self._settle(None, exception)
+
+    def run_out_of_time(self) -> None:
+        """There was no answer within :attr:`time_limit`: :meth:`fail` with a TimeoutError that says so."""
+        self.fail(TimeoutError(f"no answer within {self.time_limit:g} seconds"))
 
     def _settle(self, value: A | None, failure: BaseException | None) -> None:
         if self._answered:
@@ -118,7 +127,8 @@ class ClientHelloReceived(Question[Any]):
     """Server: a ClientHello is here. The answer is the :class:`~tlsprovider.config.ServerConfig` to go on with.
 
     ``raw`` is the ClientHello message with its four byte header, as received. Numbers that have no name appear as
-    nameless members (``0x6a6a``). Refuse by raising ``PeerFault(Fault.HELLO_REFUSED)`` or another fault.
+    nameless members (``0x6a6a``). ``client_address`` is ``(host, port)`` where the adapter knows it, else None.
+    Refuse by raising :exc:`~tlsprovider.errors.HelloRefused`, which takes any alert, or a ``PeerFault``.
     """
 
     server_name: str | None
@@ -128,6 +138,7 @@ class ClientHelloReceived(Question[Any]):
     groups: tuple[NamedGroup, ...]
     signature_schemes: tuple[SignatureScheme, ...]
     raw: bytes = attrs.field(repr=False)
+    client_address: tuple[str, int] | None = None
 
     error_code: ClassVar[int] = 11
 

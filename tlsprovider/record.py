@@ -52,6 +52,8 @@ CHANGE_CIPHER_SPEC: Final = int(ContentType.change_cipher_spec)
 ALERT: Final = int(ContentType.alert)
 HANDSHAKE: Final = int(ContentType.handshake)
 APPLICATION_DATA: Final = int(ContentType.application_data)
+# What follows the content inside a protected record (section 5.2).
+_ENDINGS: Final = tuple(bytes((number,)) for number in range(256))
 
 
 def alert_bytes(description: AlertDescription) -> bytes:
@@ -63,33 +65,46 @@ def alert_bytes(description: AlertDescription) -> bytes:
 class HandshakeBuffer:
     """Handshake messages out of record fragments: cut and packed in any way that section 5.1 allows."""
 
-    __slots__ = ("_data",)
+    __slots__ = ("_taken", "waiting")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self.waiting: bytes | bytearray = b""
+        self._taken = 0
 
     def __bool__(self) -> bool:
         """Whether a message has begun that is not complete."""
-        return bool(self._data)
+        return bool(self.waiting)
 
     def add(self, fragment: bytes) -> None:
-        self._data += fragment
+        data = self.waiting
+        if not data:
+            # As nearly always: the record holds whole messages, which are cut out of it as it is.
+            self.waiting = fragment
+        elif isinstance(data, bytearray):
+            del data[: self._taken]
+            data += fragment
+        else:
+            self.waiting = bytearray(data[self._taken :]) + fragment
+        self._taken = 0
 
     def next_message(self) -> bytes | None:
         """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
-        data = self._data
-        if len(data) < 4:
+        data, start = self.waiting, self._taken
+        body = start + 4
+        if len(data) < body:
             return None
-        length = int.from_bytes(data[1:4], "big")
-        limit = _MESSAGE_LIMITS.get(data[0], MAX_HANDSHAKE_MESSAGE)
+        length = int.from_bytes(data[start + 1 : body], "big")
+        limit = _MESSAGE_LIMITS.get(data[start], MAX_HANDSHAKE_MESSAGE)
         if length > limit:
-            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[0])} of {length} bytes, at most {limit}")
-        end = 4 + length
+            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[start])} of {length} bytes, at most {limit}")
+        end = body + length
         if len(data) < end:
             return None
-        message = bytes(data[:end])
-        del data[:end]
-        return message
+        if end == len(data):
+            self.waiting, self._taken = b"", 0
+        else:
+            self._taken = end
+        return bytes(data[start:end])
 
 
 class RecordReader:
@@ -283,10 +298,11 @@ class RecordReader:
         By far the most frequent case of small messages. None: nothing was touched, :meth:`read_application` is to look.
         """
         length = len(data) - HEADER_LENGTH
-        if not TAG_LENGTH < length <= MAX_CIPHERTEXT or self._buffer or self.handshake:
+        # ``waiting`` and not the truth of the buffer itself: that would be a call for each record.
+        if not TAG_LENGTH + 1 < length <= MAX_INNER + TAG_LENGTH or self._buffer or self.handshake.waiting:
             return None
         header = data[:HEADER_LENGTH]
-        if header[0] != APPLICATION_DATA or header[1] != 3 or header[3] << 8 | header[4] != length:
+        if header != b"\x17\x03\x03" + length.to_bytes(2, "big"):
             return None
         assert self._aead is not None, "application data is read only under keys"
         nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
@@ -294,7 +310,7 @@ class RecordReader:
             inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], header)
         except InvalidTag:
             return None
-        if inner[-1] != APPLICATION_DATA or not 1 < len(inner) <= MAX_INNER:
+        if inner[-1] != APPLICATION_DATA:
             return None
         self._sequence += 1
         self._empty_records = 0
@@ -320,16 +336,16 @@ class RecordReader:
         if len(source) < HEADER_LENGTH or self.handshake:
             return self._read_slowly(source)
         position = 0
-        consumed = -1
-        other: tuple[int, bytes] | None = None
-        fault: PeerFault | None = None
         with memoryview(source) as view:
-            while consumed and other is None and fault is None:
+            while True:
                 with view[position : position + MAX_RUN] as run:
                     consumed, gathered, other, fault = self._decrypt_run(run)
+                    rest = len(run) == MAX_RUN
                 position += consumed
                 if gathered:
                     chunks.append(gathered)
+                if not (rest and consumed) or other is not None or fault is not None:
+                    break
             if source is not self._buffer:
                 self._buffer += view[position:]
         if source is self._buffer:
@@ -405,24 +421,20 @@ class RecordReader:
 class RecordWriter:
     """What goes to the peer: content in, records out with :meth:`drain`."""
 
-    __slots__ = ("_aead", "_iv", "_out", "_sequence", "record_limit")
+    __slots__ = ("_aead", "_iv", "_out", "_sequence", "records_left")
 
     def __init__(self) -> None:
         self._out: list[bytes] = []
         self._aead: AEAD | None = None
         self._iv = 0
         self._sequence = 0
-        self.record_limit = 0
-
-    @property
-    def records_left(self) -> int:
-        """How many records the current key may still protect (section 5.5)."""
-        return self.record_limit - self._sequence
+        # How many records the current key may still protect (section 5.5).
+        self.records_left = 0
 
     def change_keys(self, secret: TrafficSecret) -> None:
         self._aead, self._iv = secret.keys()
         self._sequence = 0
-        self.record_limit = secret.suite.record_limit
+        self.records_left = secret.suite.record_limit
 
     def unprotect(self) -> None:
         """Back to plaintext, for the hello that follows early data and a HelloRetryRequest."""
@@ -437,39 +449,39 @@ class RecordWriter:
 
         ``version`` goes into the header of a plaintext record; it means nothing (section 5.1).
         """
-        out = self._out
         aead = self._aead
         length = len(data)
         if aead is None:
-            for start in range(0, length, MAX_PLAINTEXT):
-                fragment = data[start : start + MAX_PLAINTEXT]
-                out.append(
-                    content_type.to_bytes(1, "big") + version.to_bytes(2, "big") + len(fragment).to_bytes(2, "big")
-                )
-                out.append(bytes(fragment))
-            return
-        if 0 < length <= MAX_PLAINTEXT:
-            self._write_one(aead, content_type, data)
-            return
-        encrypt = aead.encrypt
-        iv, sequence = self._iv, self._sequence
-        ending = content_type.to_bytes(1, "big")
-        for start in range(0, length, MAX_PLAINTEXT):
+            self._write_plaintext(content_type, data, version)
+        elif 0 < length <= MAX_PLAINTEXT:
             # Joining is the one copy that is needed: the content type has to follow the content (section 5.2).
+            inner = b"".join((data, _ENDINGS[content_type]))
+            header = b"\x17\x03\x03" + (length + 1 + TAG_LENGTH).to_bytes(2, "big")
+            nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
+            self._out.append(header + aead.encrypt(nonce, inner, header))
+            self._sequence += 1
+            self.records_left -= 1
+        else:
+            self._write_many(aead, _ENDINGS[content_type], data)
+
+    def _write_many(self, aead: AEAD, ending: bytes, data: bytes | bytearray | memoryview) -> None:
+        """What :meth:`write` does for a single record, in a loop."""
+        encrypt, append = aead.encrypt, self._out.append
+        iv, sequence = self._iv, self._sequence
+        for start in range(0, len(data), MAX_PLAINTEXT):
             inner = b"".join((data[start : start + MAX_PLAINTEXT], ending))
             header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
-            out.append(header)
-            out.append(encrypt((iv ^ sequence).to_bytes(IV_LENGTH, "big"), inner, header))
+            append(header)
+            append(encrypt((iv ^ sequence).to_bytes(IV_LENGTH, "big"), inner, header))
             sequence += 1
+        self.records_left -= sequence - self._sequence
         self._sequence = sequence
 
-    def _write_one(self, aead: AEAD, content_type: int, data: bytes | bytearray | memoryview) -> None:
-        """What :meth:`write` does for most messages: a single record, without the loop."""
-        inner = b"".join((data, content_type.to_bytes(1, "big")))
-        header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
-        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
-        self._out.append(header + aead.encrypt(nonce, inner, header))
-        self._sequence += 1
+    def _write_plaintext(self, content_type: int, data: bytes | bytearray | memoryview, version: int) -> None:
+        start = _ENDINGS[content_type] + version.to_bytes(2, "big")
+        for position in range(0, len(data), MAX_PLAINTEXT):
+            fragment = data[position : position + MAX_PLAINTEXT]
+            self._out.append(b"".join((start, len(fragment).to_bytes(2, "big"), fragment)))
 
     def write_change_cipher_spec(self) -> None:
         """The dummy of compatibility mode, never protected (appendix E.4)."""
@@ -484,7 +496,5 @@ class RecordWriter:
 
     def drain(self) -> bytes:
         """Everything written since the last call."""
-        out = self._out
-        data = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return data
+        out, self._out = self._out, []
+        return b"".join(out)

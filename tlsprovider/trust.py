@@ -6,7 +6,7 @@ import base64
 import binascii
 import datetime
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 class TrustStore:
     """The certificates, or keys, that a peer's certificate is measured against.
 
-    Make one with :meth:`system`, :meth:`from_file`, :meth:`from_pem`, :meth:`from_crypto` or :meth:`pinned`. It doesn't
-    change afterwards: to trust something else, make another one and a new config with it.
+    Make one with :meth:`system`, :meth:`from_file`, :meth:`from_directory`, :meth:`from_pem`, :meth:`from_crypto` or
+    :meth:`pinned`. It doesn't change afterwards: to trust something else, make another one and a new config with it.
     """
 
     def __init__(
@@ -68,6 +68,27 @@ class TrustStore:
         :exc:`ConfigError`, naming the file, when it can't be read or holds no certificate.
         """
         return cls._from_pem(read_file(path), str(path), f"from {path}")
+
+    @classmethod
+    def from_directory(cls, path: str | PathLike[str]) -> Self:
+        """The certificates of all files of a directory whose names end in ``.pem``, read at once.
+
+        A file that can't be used is reported in the log and left out. Raises :exc:`ConfigError`, naming the directory,
+        when it can't be read or nothing is left.
+        """
+        found: dict[Certificate, None] = {}
+        try:
+            files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() == ".pem")
+        except OSError as problem:
+            raise ConfigError(f"{path}: can't be read: {problem.strerror}") from None
+        for file in files:
+            try:
+                found |= dict.fromkeys(cls.from_file(file).certificates)
+            except ConfigError as problem:
+                log.warning("%s; it is left out", problem)
+        if not found:
+            raise ConfigError(f"{path}: no certificate in its .pem files, so no peer could be believed")
+        return cls(f"from {path}: {_count(found)}", lambda: tuple(found))
 
     @classmethod
     def from_pem(cls, data: bytes | str) -> Self:
@@ -185,7 +206,7 @@ def _load_system() -> tuple[Certificate, ...]:
     return found
 
 
-def _count(found: Sequence[object]) -> str:
+def _count(found: Collection[object]) -> str:
     return "1 certificate" if len(found) == 1 else f"{len(found)} certificates"
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ssl as stdlib_ssl
 from typing import assert_type
 
 import attrs
 import trio
 from cryptography.x509 import Certificate
+from OpenSSL.SSL import Context
+from twisted.internet import reactor
+from twisted.internet.endpoints import SSL4ServerEndpoint
 
 from tlsprovider import (
     CertificateFault,
@@ -23,10 +27,13 @@ from tlsprovider import (
     get_provider,
     list_providers,
 )
-from tlsprovider.iana import NamedGroup, SignatureScheme
+from tlsprovider.iana import AlertDescription, NamedGroup, SignatureScheme
 from tlsprovider.interfaces import IEngine, ITLSProvider
 from tlsprovider.ssl import SSL, ErrorCode
+from tlsprovider.sslcontext import SSLContext, context_for, create_default_context
 from tlsprovider.trio import TLSStream, open_tls_stream, serve_tls
+from tlsprovider.twisted import ContextFactory
+from tlsprovider.twisted.pyopenssl import ConnectionFailed
 
 
 def configurations() -> tuple[ClientConfig, ServerConfig]:
@@ -91,6 +98,9 @@ async def streams() -> None:
     async with await open_tls_stream("example.com", 443, client) as stream:
         assert_type(stream, TLSStream[trio.SocketStream])
         assert_type(stream.alpn, str | None)
+        assert_type(await stream.receive_some(), bytes)
+        assert_type(stream.receive_nowait(100), bytes)
+        assert_type(await stream.unwrap(), tuple[trio.SocketStream, bytes])
     await serve_tls(serve, 443, server, host="localhost")
 
 
@@ -99,3 +109,35 @@ def objects() -> None:
     assert_type(ssl.get_error(ssl.connect()), ErrorCode)
     assert_type(ssl.read(100), bytes)
     assert_type(ssl.write(b"hello"), int)
+
+
+def stock_twisted() -> ContextFactory:
+    client, server = configurations()
+    creator = ContextFactory(client, "example.com", "native", handshakeTimeout=10, closeTimeout=None)
+    assert_type(creator.config, ClientConfig | ServerConfig)
+    assert_type(creator.getContext(), Context)
+    connection = creator.clientConnectionForTLS(None)
+    assert_type(connection.engine, IEngine)
+    assert_type(connection.get_cipher_name(), str | None)
+    assert_type(connection.recv(100), bytes)
+    try:
+        connection.do_handshake()
+    except ConnectionFailed as problem:
+        assert_type(problem.alert, AlertDescription | None)
+        assert_type(problem.chain, tuple[Certificate, ...])
+    SSL4ServerEndpoint(reactor, 443, ContextFactory(server))
+    return ContextFactory(server).options()
+
+
+def contexts() -> None:
+    config, server_config = configurations()
+    client, server = context_for(config), context_for(server_config)
+    assert_type(client, SSLContext)
+    assert_type(create_default_context(cafile="ca.pem"), SSLContext)
+    shown = server.wrap_bio(stdlib_ssl.MemoryBIO(), stdlib_ssl.MemoryBIO(), server_side=True)
+    assert_type(shown, stdlib_ssl.SSLObject)
+    takes_a_context(client)
+
+
+def takes_a_context(context: stdlib_ssl.SSLContext) -> None:
+    """As so much code does."""

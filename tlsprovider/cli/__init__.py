@@ -15,7 +15,7 @@ from tlsprovider.cli.failures import told_in_one_sentence
 
 __all__ = ["main"]
 
-COMMANDS = ("connect", "demo", "providers", "serve")
+COMMANDS = ("connect", "demo", "keyserver", "providers", "serve")
 
 
 class _Commands(click.Group):

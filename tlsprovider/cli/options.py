@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from tlsprovider.errors import ConfigError
 from tlsprovider.identity import Identity
 from tlsprovider.providers import default_provider
 
-__all__ = ["Address", "address", "common", "common_fields", "identity_from"]
+__all__ = ["Address", "address", "common", "common_fields", "identity_from", "log_lines"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,6 +89,20 @@ def identity_from(cert: str | None, key: str | None) -> Identity | None:
             raise ConfigError("--key: a key without a certificate; add --cert FILE")
         return None
     return Identity.from_files(cert, key)
+
+
+class _Lines(logging.Handler):
+    """Each record is a line on standard error, as all that a command says."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        click.echo(record.getMessage(), err=True)
+
+
+def log_lines(name: str, level: int) -> None:
+    """Show what this part of the library logs."""
+    log = logging.getLogger(name)
+    log.setLevel(level)
+    log.addHandler(_Lines())
 
 
 def _key_log(path: str) -> Callable[[str], object]:

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
+from pathlib import Path
 
 import attrs
 import click
 
 from tlsprovider.cli.failures import Failure, sentence
-from tlsprovider.cli.options import Address, address, common, common_fields, identity_from
+from tlsprovider.cli.options import Address, address, common, common_fields, identity_from, log_lines
 from tlsprovider.cli.parameters import Negotiated
 from tlsprovider.cli.talk import Echo, Page, Talk
 from tlsprovider.config import MAX_EARLY_DATA, MAX_TICKET_COUNT, ServerConfig
+from tlsprovider.identity import Identity
+from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.keyserver import KeyServer
 from tlsprovider.providers import get_provider
-from tlsprovider.trust import TrustStore
+from tlsprovider.trust import TrustStore, read_file
 
 __all__ = ["Service", "command"]
 
@@ -42,8 +47,17 @@ class Service:
 
 @click.command("serve")
 @click.option("--listen", type=address, default="localhost:8443", show_default=True, metavar="HOST:PORT")
-@click.option("--cert", required=True, metavar="FILE", help="The server's certificate (PEM, with its chain).")
+@click.option(
+    "--cert",
+    required=True,
+    metavar="FILE|DIR",
+    help="The server's certificate (PEM, with its chain), or a directory of certificates, chosen by name and kept up to"
+    " date.",
+)
 @click.option("--key", metavar="FILE", help="The key of --cert, if it is not in the same file.")
+@click.option(
+    "--key-server", metavar="PATH", help="Where the tlsprovider keyserver that has the key of --cert listens."
+)
 @click.option("--http", is_flag=True, help="Answer HTTP requests with the connection's parameters; without it: echo.")
 @click.option("--client-ca", metavar="FILE", help="Believe client certificates of these authorities (PEM).")
 @click.option(
@@ -63,6 +77,7 @@ def command(
     listen: Address,
     cert: str,
     key: str | None,
+    key_server: str | None,
     http: bool,
     client_ca: str | None,
     client_auth: str | None,
@@ -73,8 +88,7 @@ def command(
     **options: str | None,
 ) -> None:
     """Serve TLS until interrupted (SIGINT or SIGTERM). Port 0 takes any free one; the line says which."""
-    identity = identity_from(cert, key)
-    assert identity is not None
+    identities = _identities_from(cert, key) if key_server is None else [_remote(cert, key, key_server, framework)]
     if client_ca is None and client_auth in ("request", "require"):
         raise Failure(f"--client-auth {client_auth}: whose certificates are to be believed? Add --client-ca FILE")
     if http:
@@ -87,7 +101,7 @@ def command(
     if client_auth is not None or client_ca is not None:
         fields["client_auth"] = client_auth or "require"
     config = ServerConfig(
-        identities=[identity], trust=None if client_ca is None else TrustStore.from_file(client_ca), **fields
+        identities=identities, trust=None if client_ca is None else TrustStore.from_file(client_ca), **fields
     )
     # What the provider can't do is to be known now, and not at the first connection.
     get_provider(provider).server_engine(config)
@@ -98,6 +112,26 @@ def command(
     run = import_module(f"tlsprovider.cli.serve_{framework}").run
     actual = attrs.evolve(listen, port=sockets[0].getsockname()[1])
     run(Service(actual, sockets, config, provider, Page if http else Echo))
+
+
+def _identities_from(cert: str, key: str | None) -> Sequence[Identity]:
+    """The certificates to show; a directory tells on standard error what it notices."""
+    if not Path(cert).is_dir():
+        identity = identity_from(cert, key)
+        assert identity is not None
+        return [identity]
+    if key is not None:
+        raise Failure("--key: with a directory as --cert, each key lies beside its certificate, so leave it out")
+    log_lines(IdentityDirectory.__module__, logging.INFO)
+    return IdentityDirectory(cert)
+
+
+def _remote(cert: str, key: str | None, path: str, framework: str) -> Identity:
+    """A certificate whose key is held by a key server."""
+    if key is not None:
+        raise Failure("--key: with --key-server the key is there; leave one of them out")
+    server: KeyServer = import_module(f"tlsprovider.{framework}.keyserver").KeyServer(path)
+    return server.identity(read_file(cert))
 
 
 def _listen(where: Address) -> list[socket.socket]:

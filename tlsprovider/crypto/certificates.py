@@ -34,6 +34,7 @@ __all__ = [
     "certificate_names",
     "describe",
     "fits_wildcard",
+    "key_id",
     "key_matches",
     "load_pem_bundle",
     "load_pem_chain",
@@ -97,6 +98,11 @@ def _parse(data: bytes) -> Certificate:
 _parse_remembered = lru_cache(maxsize=MAX_REMEMBERED)(_parse)
 
 
+def forget_parsed() -> None:
+    """Parse everything anew from here on: for measuring what a certificate costs that nobody has seen before."""
+    _parse_remembered.cache_clear()
+
+
 def _look_at_everything(certificate: Certificate) -> None:
     _ = certificate.version, certificate.serial_number
     _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
@@ -140,6 +146,15 @@ def certificate_der(certificate: Certificate) -> bytes:
 def spki_sha256(certificate: Certificate) -> bytes:
     """The SHA-256 of the SubjectPublicKeyInfo, as RFC 7469 section 2.4 pins keys: 32 bytes."""
     return hashlib.sha256(der.subject_public_key_info(certificate)).digest()
+
+
+def key_id(key: Certificate | CertificateIssuerPrivateKeyTypes) -> bytes:
+    """What a key pair is called by whoever holds only one half of it: SHA-256 of the public key, 32 bytes.
+
+    Unlike :func:`spki_sha256` it doesn't depend on how a certificate has written the key's algorithm.
+    """
+    public = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(public).digest()
 
 
 # -- names ------------------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import Criticality, ExtensionPolicy, Policy, PolicyBuilder, Store, VerificationError
 
 from tlsprovider.crypto import explain
+from tlsprovider.crypto.remembered import RememberedChains
 
 __all__ = ["ChainVerifier"]
 
@@ -85,7 +86,7 @@ _UNDERSTOOD = (x509.SubjectAlternativeName, x509.KeyUsage, x509.ExtendedKeyUsage
 
 
 class ChainVerifier:
-    """Verifies chains up to ``roots``. Made once and shared: a verification changes nothing in it.
+    """Verifies chains up to ``roots``. Made once and shared: a verification changes nothing but what is remembered.
 
     ``roots`` must not be empty. Their dates count, their signatures don't: they are believed because they are here.
     """
@@ -93,6 +94,7 @@ class ChainVerifier:
     def __init__(self, roots: Sequence[Certificate]) -> None:
         self.roots = tuple(roots)
         self._trusted = frozenset(roots)
+        self._remembered = RememberedChains()
         terms = PolicyBuilder().store(Store(list(roots)))
         self._server = terms.extension_policies(ca_policy=_AUTHORITY, ee_policy=_SERVER)
         self._client = terms.extension_policies(ca_policy=_AUTHORITY, ee_policy=_CLIENT)
@@ -104,6 +106,21 @@ class ChainVerifier:
 
         Raises :exc:`~tlsprovider.errors.CertificateFault` with an explanation.
         """
+        sent = tuple(chain)
+        return self._remembered.find(sent, subject, now) or self._remembered.keep(
+            sent, subject, now, self._find_server(sent, subject, now)
+        )
+
+    def verify_client(self, chain: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
+        """As :meth:`verify_server`, for a client: no name is expected, and the purpose is clientAuth."""
+        sent = tuple(chain)
+        return self._remembered.find(sent, None, now) or self._remembered.keep(
+            sent, None, now, self._find_client(sent, now)
+        )
+
+    def _find_server(
+        self, chain: tuple[Certificate, ...], subject: DNSName | IPAddress, now: float
+    ) -> tuple[Certificate, ...]:
         when = datetime.datetime.fromtimestamp(now, datetime.UTC)
         try:
             verifier = self._server.time(when).build_server_verifier(subject)
@@ -111,8 +128,7 @@ class ChainVerifier:
         except VerificationError as problem:
             return self._without_chain(explain.Refusal(chain, subject, when, str(problem)))
 
-    def verify_client(self, chain: Sequence[Certificate], now: float) -> tuple[Certificate, ...]:
-        """As :meth:`verify_server`, for a client: no name is expected, and the purpose is clientAuth."""
+    def _find_client(self, chain: tuple[Certificate, ...], now: float) -> tuple[Certificate, ...]:
         when = datetime.datetime.fromtimestamp(now, datetime.UTC)
         try:
             verified = self._client.time(when).build_client_verifier().verify(chain[0], list(chain[1:]))

@@ -13,14 +13,13 @@
     0  ->   HKDF-Extract = Main Secret               MainSecret
 
 A key of a later stage can't be asked from an earlier one, because the method isn't there. HKDF (RFC 5869) is written
-out here over the standard library's HMAC: every output but a long exporter's is a single block, and a call that makes
-an object would cost more than the hash.
+out here over the standard library's hashes: every output but a long exporter's is a single block, and a call that makes
+an object, or looks something up, would cost more than the hash.
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
 from functools import lru_cache
 from typing import Final
 
@@ -40,8 +39,27 @@ __all__ = [
 ]
 
 
+# The hash and the length of its block in bytes.
+_HASHES: Final = {"sha256": (hashlib.sha256, 64), "sha384": (hashlib.sha384, 128)}
+_INNER_PAD: Final = bytes(number ^ 0x36 for number in range(256))
+_OUTER_PAD: Final = bytes(number ^ 0x5C for number in range(256))
+
+
+def _hmac(hash_name: str, key: bytes, data: bytes) -> bytes:
+    """HMAC (RFC 2104), for a key that is no longer than a block of the hash.
+
+    ``hmac.digest`` has OpenSSL look up the MAC and the hash by name each time, which takes longer than the hashing;
+    twenty of these are computed on each side of a handshake.
+    """
+    hash_of, block = _HASHES[hash_name]
+    assert len(key) <= block, "a longer key would have to be hashed first"
+    padded = key.ljust(block, b"\0")
+    inner = hash_of(padded.translate(_INNER_PAD) + data).digest()
+    return hash_of(padded.translate(_OUTER_PAD) + inner).digest()
+
+
 def _extract(hash_name: str, salt: bytes, key: bytes) -> bytes:
-    return hmac.digest(salt, key, hash_name)
+    return _hmac(hash_name, salt, key)
 
 
 @lru_cache(maxsize=64)
@@ -60,12 +78,12 @@ def _whole_info(label: bytes, length: int) -> bytes:
 def hkdf_expand_label(hash_name: str, secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
     """HKDF-Expand-Label of section 7.1; ``length`` in bytes, at most 255 times the hash's."""
     info = _label(label, length, len(context)) + context
-    output = block = hmac.digest(secret, info + b"\x01", hash_name)
+    output = block = _hmac(hash_name, secret, info + b"\x01")
     if len(output) == length:
         return output
     counter = 2
     while len(output) < length:
-        block = hmac.digest(secret, block + info + counter.to_bytes(1, "big"), hash_name)
+        block = _hmac(hash_name, secret, block + info + counter.to_bytes(1, "big"))
         output += block
         counter += 1
     return output[:length]
@@ -96,8 +114,8 @@ class TrafficSecret:
         # One block each, so HKDF-Expand-Label is a single HMAC; this runs eight times in a handshake.
         suite, secret = self.suite, self.secret
         name, length = suite.hash_name, suite.key_length
-        key = hmac.digest(secret, _whole_info(b"key", length), name)[:length]
-        iv = hmac.digest(secret, _whole_info(b"iv", IV_LENGTH), name)[:IV_LENGTH]
+        key = _hmac(name, secret, _whole_info(b"key", length))[:length]
+        iv = _hmac(name, secret, _whole_info(b"iv", IV_LENGTH))[:IV_LENGTH]
         return suite.aead(key), int.from_bytes(iv, "big")
 
     def successor(self) -> TrafficSecret:
@@ -110,8 +128,8 @@ class TrafficSecret:
     def finished(self, transcript_hash: bytes) -> bytes:
         """verify_data of the Finished message that this secret's owner sends (section 4.5.3)."""
         suite = self.suite
-        key = hmac.digest(self.secret, _whole_info(b"finished", suite.hash_length), suite.hash_name)
-        return hmac.digest(key, transcript_hash, suite.hash_name)
+        key = _hmac(suite.hash_name, self.secret, _whole_info(b"finished", suite.hash_length))
+        return _hmac(suite.hash_name, key, transcript_hash)
 
 
 @attrs.frozen(repr=False)
@@ -125,10 +143,7 @@ class _Stage:
         """Derive-Secret, section 7.1, with the transcript hashed already."""
         suite = self.suite
         length = suite.hash_length
-        return hmac.digest(self.secret, _label(label, length, length) + transcript_hash + b"\x01", suite.hash_name)
-
-    def _traffic(self, label: bytes, transcript_hash: bytes) -> TrafficSecret:
-        return TrafficSecret(self.suite, self._derive(label, transcript_hash))
+        return _hmac(suite.hash_name, self.secret, _label(label, length, length) + transcript_hash + b"\x01")
 
 
 @attrs.frozen(repr=False)
@@ -136,10 +151,10 @@ class MainSecret(_Stage):
     """The last stage: application data, exporters, resumption."""
 
     def client_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c ap traffic", transcript_hash))
 
     def server_application_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s ap traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s ap traffic", transcript_hash))
 
     def exporter(self, transcript_hash: bytes) -> bytes:
         return self._derive(b"exp master", transcript_hash)
@@ -158,10 +173,10 @@ class HandshakeSecret(_Stage):
     """The middle stage: protects the rest of the handshake."""
 
     def client_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"c hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c hs traffic", transcript_hash))
 
     def server_handshake_traffic(self, transcript_hash: bytes) -> TrafficSecret:
-        return self._traffic(b"s hs traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"s hs traffic", transcript_hash))
 
     def main(self) -> MainSecret:
         suite = self.suite
@@ -188,7 +203,7 @@ class EarlySecret(_Stage):
 
     def client_early_traffic(self, transcript_hash: bytes) -> TrafficSecret:
         """``transcript_hash``: of the ClientHello alone."""
-        return self._traffic(b"c e traffic", transcript_hash)
+        return TrafficSecret(self.suite, self._derive(b"c e traffic", transcript_hash))
 
     def handshake(self, shared_secret: bytes) -> HandshakeSecret:
         """Mix in the secret of the key exchange (section 7.4)."""

@@ -80,7 +80,12 @@ class Connected:
             return
         content = reader.read_one(data)
         if content is not None:
-            self._keep([content])
+            if self._chunks:
+                self._keep([content])
+            else:
+                self._chunks.append(content)
+                self.pending = len(content)
+                self._messages_without_data = 0
             return
         chunks: list[bytes] = []
         try:

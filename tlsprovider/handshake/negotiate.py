@@ -17,6 +17,7 @@ from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
+from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import DOWNGRADE_TLS11, DOWNGRADE_TLS12, LEGACY_VERSION, ClientHello, ServerHello
 
@@ -120,6 +121,8 @@ def choose_identity(
     authorities: Collection[bytes],
 ) -> Identity:
     """The certificate to show: one that can sign for this client, best by name, then by the issuers it knows."""
+    if isinstance(identities, IdentityDirectory):
+        identities = identities.for_name(server_name)
     if len(identities) == 1 and choose_signature(schemes, identities[0]) is not None:
         return identities[0]
     able = [one for one in identities if choose_signature(schemes, one) is not None]
@@ -206,9 +209,9 @@ def check_version(hello: ServerHello) -> None:
             raise PeerFault(Fault.DOWNGRADE)
         version = ProtocolVersion(hello.legacy_version)
         raise PeerFault(Fault.NO_COMMON_VERSION, f"the server chose {version}; {WAY_OUT}")
-    version = ProtocolVersion(ext.decode_selected_u16(selected, X.supported_versions))
-    if version != TLS13:
-        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(version))
+    number = ext.decode_selected_u16(selected, X.supported_versions)
+    if number != TLS13:
+        raise PeerFault(Fault.VERSION_NOT_OFFERED, str(ProtocolVersion(number)))
     if hello.legacy_version != LEGACY_VERSION:
         raise PeerFault(Fault.LEGACY_VERSION, f"0x{hello.legacy_version:04x}")
 

@@ -162,6 +162,7 @@ class ServerHandshake(ServerPsks):
             groups=tuple(map(NamedGroup, asked.groups)),
             signature_schemes=tuple(map(SignatureScheme, asked.schemes)),
             raw=hello.raw,
+            client_address=self.peer_address,
         )
         answer = await self.ask("on_client_hello", hook, question)
         if not isinstance(answer, type(self.config)):

@@ -12,7 +12,8 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator
+from collections.abc import Awaitable, Callable, Container, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -117,6 +118,16 @@ def certificate_message(identity: Identity) -> bytes:
     return Certificate.encode(b"", identity.chain_der)
 
 
+@contextmanager
+def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
+    """A fault found here is about these."""
+    try:
+        yield
+    except CertificateFault as fault:
+        fault.certificates = certificates
+        raise
+
+
 class Steps:
     """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
 
@@ -134,10 +145,13 @@ class Steps:
         self.state = "start"
         self.client_random = b""
         self.server_name: str | None = None
+        self.peer_address: tuple[str, int] | None = None
         self.question: Question[Any] | None = None
         self.peer_ended = False
         self.peer_canceled = False
         self.protected = False
+        # The content of both sides' Finished, for channel bindings of the old kind.
+        self.finished = self.peer_finished = b""
         self.early_data = "not_sent"
         self._flight: list[bytes] = []
 
@@ -157,9 +171,8 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        keylog = self.config.keylog
-        if keylog is not None:
-            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        if self.config.keylog is not None:
+            call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
@@ -169,7 +182,8 @@ class Steps:
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
         self.enter(READ_STATES[expected[0]])
-        self.flush()
+        if self._flight:
+            self.flush()
         handshake = self.reader.handshake
         while (message := handshake.next_message()) is None:
             record = self.reader.read()
@@ -251,8 +265,9 @@ class Steps:
         """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         if early is None or self.is_server:
             self.change_write_keys(ours)
@@ -264,9 +279,10 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 
@@ -283,6 +299,7 @@ class Steps:
             question.pending = result
         elif not isinstance(result, Later):
             return result
+        question.time_limit = self.config.answer_timeout
         self.flush()
         self.question = question
         while not question.answered:
@@ -323,8 +340,9 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        verified = self.verify_chain(chain.certificates)
-        await self._ask_about_peer(chain.certificates, verified, stapled)
+        with _shown(chain.certificates):
+            verified = self.verify_chain(chain.certificates)
+            await self._ask_about_peer(chain.certificates, verified, stapled)
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:
@@ -338,7 +356,8 @@ class Steps:
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        with _shown(certificates):
+            await self._ask_about_peer(certificates, psk.verified, session.stapled)
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
@@ -421,12 +440,14 @@ class Steps:
         verify_data = Finished.decode(data, secret.suite.hash_length)
         if not hmac.compare_digest(verify_data, secret.finished(self.transcript.digest())):
             raise PeerFault(Fault.FINISHED_MISMATCH)
+        self.peer_finished = verify_data
         self.transcript.add(data)
         # Section 5: change_cipher_spec is tolerated until the peer's Finished.
         self.reader.allow_change_cipher_spec = False
 
     def send_finished(self, secret: TrafficSecret) -> None:
-        self.send(HandshakeType.finished, Finished.encode(secret.finished(self.transcript.digest())))
+        self.finished = secret.finished(self.transcript.digest())
+        self.send(HandshakeType.finished, Finished.encode(self.finished))
 
 
 def decode_alert(content: bytes) -> AlertDescription:

@@ -63,7 +63,7 @@ class LibraryEngine:
         self._pending = 0
 
     def __repr__(self) -> str:
-        return f"<LibraryEngine {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
+        return f"<{type(self).__name__} {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -84,6 +84,15 @@ class LibraryEngine:
     @property
     def question(self) -> Question[Any] | None:
         return self._gate.question if self._gate is not None else None
+
+    @property
+    def peer_address(self) -> tuple[str, int] | None:
+        return self._gate.peer_address if self._gate is not None else None
+
+    @peer_address.setter
+    def peer_address(self, address: tuple[str, int] | None) -> None:
+        if self._gate is not None:
+            self._gate.peer_address = address
 
     @property
     def wants_input(self) -> bool:
@@ -143,6 +152,15 @@ class LibraryEngine:
     def session_reused(self) -> bool:
         return self._passed.library.session_reused if self._passed is not None else False
 
+    @property
+    def finished(self) -> bytes | None:
+        """The content of the Finished that this side has sent, where the library tells; so the peer's."""
+        return getattr(self._passed.library, "finished", None) if self._passed is not None else None
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return getattr(self._passed.library, "peer_finished", None) if self._passed is not None else None
+
     # -- the handshake ---------------------------------------------------------------------------------------------
 
     def do_handshake(self) -> None:
@@ -187,14 +205,15 @@ class LibraryEngine:
             return None
         finally:
             self._busy = False
-        self._config = gate.config
+        # A gate may have had to find out on the way.
+        self._config, self.is_server = gate.config, gate.is_server
         self._passed, self._owed = passed, gate.owed
         passed.library.release_secrets()
         self._gate = self._coroutine = None
-        self._guard(lambda: self._tell("handshake_done", "server" if self.is_server else "client"))
+        self._guard(self._tell, "handshake_done", "server" if self.is_server else "client")
         if self._received:
             # What the peer sent right behind its Finished.
-            self._guard(self._open_records)
+            self._guard(self._open_records, self._received)
         return None
 
     def _tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
@@ -230,7 +249,7 @@ class LibraryEngine:
             said = isinstance(error, PeerFault)
             if gate is not None and not gate.alerted:
                 alert = gate.alert(error.alert)
-                self._out += alert
+                self._out.append(alert)
                 said = bool(alert)
             if said:
                 self._report("alert_sent", error.alert)
@@ -243,10 +262,10 @@ class LibraryEngine:
             assert self._failure is not None
             self._failure.add_note(str(failure))
 
-    def _guard(self, step: Callable[[], None]) -> None:
+    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
         """Run a step of the established connection; what it raises becomes the failure, for the next call to tell."""
         try:
-            step()
+            step(*arguments)
         except TLSError as failure:
             self._fail(failure)
 
@@ -259,27 +278,33 @@ class LibraryEngine:
         if self._gate is not None:
             self._gate.take(data)
             return
-        self._received += data
-        if not self._closed:
-            self._guard(self._open_records)
-
-    def _open_records(self) -> None:
-        assert self._passed is not None
-        library = self._passed.library
         received = self._received
+        if received or self._closed:
+            received += data
+            data = received
+        if not self._closed:
+            self._guard(self._open_records, data)
+
+    def _open_records(self, source: bytes | bytearray | memoryview) -> None:
+        """Whole records go to the library straight from where they are; the rest is kept."""
+        assert self._passed is not None
+        library, received = self._passed.library, self._received
         start = 0
-        try:
-            with memoryview(received) as view:
-                while end := next_record(received, start):
+        with memoryview(source) as view:
+            try:
+                while end := next_record(view, start):
                     with view[start:end] as record:
                         library.feed(record)
                         start = end
                         if self._read_record():
                             break
                         insist_on_record(record)
-        finally:
+            finally:
+                if source is not received:
+                    received += view[start:]
+                self._take_outgoing()
+        if source is received:
             del received[:start]
-            self._take_outgoing()
 
     def _read_record(self) -> bool:
         """Take the plaintext of the record that was fed; whether it was the last."""
@@ -363,7 +388,7 @@ class LibraryEngine:
         out = self._out
         if not out:
             return b""
-        data = bytes(out)
+        data = out[0] if len(out) == 1 else b"".join(out)
         out.clear()
         return data
 
@@ -375,7 +400,7 @@ class LibraryEngine:
         with memoryview(data) as view, view.cast("B") as content:
             length = len(content)
             if length:
-                self._let_out(lambda: library.write(content))
+                self._let_out(library.write, content)
         return length
 
     def shutdown(self) -> None:
@@ -391,16 +416,16 @@ class LibraryEngine:
         assert gate is not None
         if self._coroutine is not None and (not self.is_server or gate.client_random):
             # RFC 9846 section 6.1. A peer that has seen nothing of us gets nothing.
-            self._out += gate.alert(AlertDescription.user_canceled) + gate.alert(AlertDescription.close_notify)
+            for alert in (AlertDescription.user_canceled, AlertDescription.close_notify):
+                self._out.append(gate.alert(alert))
         self._fail(MisuseError("the handshake was given up: shutdown() was called before it was complete"))
 
     def _tell_or_fail(self, kind: EventKind, name: str, data: bytes) -> None:
-        self._guard(lambda: self._tell(kind, name, data))
+        self._guard(self._tell, kind, name, data)
 
-    def _let_out(self, step: Callable[[], None]) -> None:
+    def _let_out(self, step: Callable[..., None], *arguments: Any) -> None:
         """Let the library produce records. Its failure is kept as well as raised."""
-        assert self._passed is not None
-        self._guard(step)
+        self._guard(step, *arguments)
         self._take_outgoing()
         self._raise_failure()
 
@@ -409,8 +434,10 @@ class LibraryEngine:
         assert self._passed is not None
         data = self._passed.library.outgoing()
         if data:
-            self._out += self._owed + data if self._owed else data
-            self._owed = b""
+            if self._owed:
+                self._out.append(self._owed)
+                self._owed = b""
+            self._out.append(data)
 
     def _connected(self) -> Passed:
         self._raise_failure()

@@ -114,7 +114,8 @@ class Gate(Steps):
         self.server_name = server_name
         self.library: Library | None = None
         self.received = bytearray()
-        self.released = bytearray()
+        # Outgoing bytes, in pieces.
+        self.released: list[bytes] = []
         # Records that have to go before the library's next ones, and not sooner.
         self.owed = b""
         # Whether an alert has gone out already, the library's own or ours.
@@ -189,7 +190,7 @@ class Gate(Steps):
 
     def _release_alert(self, library: Library) -> None:
         last_words = library.outgoing()
-        self.released += last_words
+        self.released.append(last_words)
         self.alerted = bool(last_words)
 
     def on_library_refusal(self, library: Library) -> None:
@@ -214,6 +215,13 @@ class Gate(Steps):
         if not chain:
             self.insist_on_certificate()
             return (), ()
+        try:
+            return chain, await self._verify(library, chain)
+        except CertificateFault as fault:
+            fault.certificates = chain
+            raise
+
+    async def _verify(self, library: Library, chain: tuple[Certificate, ...]) -> tuple[Certificate, ...]:
         if library.verifies:
             verified = parse_chain(library.verified_chain())
         elif self.config.insecure_skip_verify:
@@ -236,7 +244,7 @@ class Gate(Steps):
                 raise CertificateFault("verify_peer refused the certificate")
             if answer is not True:
                 raise HookError(f"verify_peer must answer True, False or a CertificateFault; it answered {answer!r}")
-        return chain, verified
+        return verified
 
     def insist_on_certificate(self) -> None:
         """The peer has shown none."""
@@ -275,7 +283,7 @@ class ClientGate(Gate):
                 peer = await self.judge(library)
                 answer = len(flight)
                 self._answered = True
-            self.released += flight
+            self.released.append(flight)
             self._flights += bool(flight)
             if complete:
                 break
@@ -328,7 +336,7 @@ class ServerGate(Gate):
         # From here on the library reads; what the reader has behind the hello, the library gets as well.
         self.reader.take_rest()
         while not self.advance(library):
-            self.released += library.outgoing()
+            self.released.append(library.outgoing())
             await self.want_read()
         flight = library.outgoing()
         self.check_agreed(library)
@@ -338,7 +346,7 @@ class ServerGate(Gate):
             # or not. They can wait: who is told that the handshake is complete doesn't expect to have to send.
             self.owed = flight
         else:
-            self.released += flight
+            self.released.append(flight)
         self._complete = True
         return Passed(
             library, self.server_name, scheme_of(chain, library.version), chain, verified, identity.certificates
@@ -348,7 +356,7 @@ class ServerGate(Gate):
         offer = Offer.read(await self.read(HandshakeType.client_hello))
         self.client_random, self.server_name = offer.random, offer.server_name
         if self.config.on_client_hello is not None:
-            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question())
+            answer = await self.ask("on_client_hello", self.config.on_client_hello, offer.question(self.peer_address))
             if not isinstance(answer, type(self.config)):
                 raise HookError(f"on_client_hello must answer the ServerConfig to go on with; it answered {answer!r}")
             self.config = answer
@@ -364,8 +372,8 @@ class ServerGate(Gate):
 
     def on_hook_failure(self, library: Library) -> None:
         """A flight that has not left yet goes, so that the alert that follows it can be read."""
-        if not self.released:
-            self.released += library.outgoing()
+        if not any(self.released):
+            self.released.append(library.outgoing())
         else:
             library.outgoing()
 

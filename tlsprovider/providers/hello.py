@@ -70,7 +70,7 @@ class Offer:
             raw=message,
         )
 
-    def question(self) -> ClientHelloReceived:
+    def question(self, client_address: tuple[str, int] | None) -> ClientHelloReceived:
         return ClientHelloReceived(
             server_name=self.server_name,
             alpn=self.alpn,
@@ -79,6 +79,7 @@ class Offer:
             groups=tuple(map(NamedGroup, self.groups)),
             signature_schemes=tuple(map(SignatureScheme, self.schemes)),
             raw=self.raw,
+            client_address=client_address,
         )
 
     def identity_question(self) -> ChooseIdentity:

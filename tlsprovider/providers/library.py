@@ -25,13 +25,27 @@ if TYPE_CHECKING:
     The third is the application protocol that a server has chosen already, for libraries that would choose another.
     """
 
-__all__ = ["Library", "LibraryError", "LibrarySilent", "peer_fault"]
+__all__ = ["Library", "LibraryError", "LibrarySilent", "Relayed", "peer_fault"]
 
 
 class LibraryError(TLSError):
     """The TLS library failed for a reason of its own, which is no fault of the peer. Its words are in ``str()``."""
 
     alert = Alert.internal_error
+
+
+class Relayed(TLSError):
+    """What a connection has raised that the application configured by itself, and expects to see as it is.
+
+    :ivar original: the library's exception, or that of a callback.
+    """
+
+    def __init__(self, original: Exception) -> None:
+        super().__init__(original)
+        self.original = original.with_traceback(None)
+
+    def __str__(self) -> str:
+        return f"{type(self.original).__name__}: {self.original}"
 
 
 class LibrarySilent(Exception):

@@ -23,17 +23,17 @@ from tlsprovider.crypto.handover import CURVES
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.signatures import HANDSHAKE_SCHEMES
 from tlsprovider.crypto.suites import SUITES
-from tlsprovider.errors import ClosedByPeer, ConfigError, TLSError
-from tlsprovider.handshake.server import MAX_AUTHORITIES_LENGTH
+from tlsprovider.errors import ClosedByPeer, TLSError
 from tlsprovider.handshake.steps import call_hook, per_config
-from tlsprovider.iana import AlertDescription, CipherSuite, NamedGroup, ProtocolVersion
+from tlsprovider.iana import AlertDescription, CipherSuite, NamedGroup
 from tlsprovider.interfaces import IEngine, ITLSProvider
+from tlsprovider.providers.contexts import make_context
 from tlsprovider.providers.engine import LibraryEngine
 from tlsprovider.providers.features import asked, asked_of_identity, check_side, insist
 from tlsprovider.providers.gate import ClientGate, ServerGate
 from tlsprovider.providers.library import LibrarySilent
 from tlsprovider.providers.openssl_errors import failure, reason_of
-from tlsprovider.providers.shared import MAX_PLAINTEXT, PerPair, check_name, iana_name, named, tls12_ciphers
+from tlsprovider.providers.shared import MAX_PLAINTEXT, PerPair, check_name, iana_name, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,11 +69,6 @@ FEATURES: Final = frozenset(
 )
 # What can be negotiated, though not chosen: the lists that OpenSSL has of its own.
 NEGOTIABLE: Final = (*DEFAULT_GROUPS, NamedGroup.x448, *SUITES, *HANDSHAKE_SCHEMES)
-VERSIONS: Final = {
-    ProtocolVersion.TLSv1_2: SSL.TLS1_2_VERSION,
-    ProtocolVersion.TLSv1_3: SSL.TLS1_3_VERSION,
-}
-OPTIONS: Final = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE
 
 # What a client sends under when its certificate is due, and a server when its flight is out: the words of RFC 9850.
 OUR_SECRET: Final = {False: b"CLIENT_HANDSHAKE_TRAFFIC_SECRET", True: b"SERVER_TRAFFIC_SECRET_0"}
@@ -127,27 +122,16 @@ def _note_staple(connection: SSL.Connection, response: bytes, _: object) -> bool
     return True
 
 
-def _take_any_certificate(*_: object) -> bool:
-    """OpenSSL asks a client for a certificate only if it may verify it. The gate judges instead."""
-    return True
-
-
 class OpenSSLConnection:
     """:class:`~tlsprovider.providers.library.Library` over one ``SSL.Connection``."""
 
     verifies = False
     session_reused = False
 
-    def __init__(self, context: SSL.Context, notes: Notes, is_server: bool) -> None:
-        self._connection = SSL.Connection(context, None)
-        self._connection.set_app_data(notes)
+    def __init__(self, connection: SSL.Connection, notes: Notes) -> None:
+        self._connection = connection
         self._notes = notes
         self._expected = 0
-        if is_server:
-            self._connection.set_accept_state()
-        else:
-            self._connection.set_connect_state()
-        self._is_server = is_server
 
     def set_name(self, name: str) -> None:
         self._connection.set_tlsext_host_name(name.encode("ascii"))
@@ -194,7 +178,7 @@ class OpenSSLConnection:
             return ()
         chain = self._connection.get_peer_cert_chain(as_cryptography=True) or []
         # SSL_get_peer_cert_chain(3): on the server's side the leaf is not in it.
-        return [certificate_der(one) for one in ([leaf, *chain] if self._is_server else chain)]
+        return [certificate_der(one) for one in (chain if chain[:1] == [leaf] else [leaf, *chain])]
 
     def verified_chain(self) -> Sequence[bytes]:
         return ()
@@ -270,64 +254,26 @@ class OpenSSLConnection:
     def alpn(self) -> str | None:
         return self._connection.get_alpn_proto_negotiated().decode("latin-1") or None
 
+    @property
+    def finished(self) -> bytes | None:
+        return self._connection.get_finished()
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return self._connection.get_peer_finished()
+
     def export(self, label: bytes, context: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, context)
 
 
 def _make_context(config: ClientConfig | ServerConfig, identity: Identity | None) -> SSL.Context:
-    """Nothing in a context may refer to the configuration, which has to be able to go first."""
-    is_server = isinstance(config, ServerConfig)
-    context = SSL.Context(SSL.TLS_SERVER_METHOD if is_server else SSL.TLS_CLIENT_METHOD)
-    try:
-        context.set_min_proto_version(VERSIONS[config.min_version])
-        context.set_max_proto_version(VERSIONS[config.max_version])
-        context.set_options(OPTIONS)
-        context.set_mode(SSL.MODE_RELEASE_BUFFERS)
-        # A resumption would bring along a peer that an older configuration has believed.
-        context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        context.set_tls13_ciphersuites(":".join(map(str, config.cipher_suites)).encode("ascii"))
-        context.set_cipher_list(tls12_ciphers(config.cipher_suites).encode("ascii"))
-        if config.groups != DEFAULT_GROUPS:
-            context.set_tmp_ecdh(CURVES[config.groups[0]])
-        if identity is not None:
-            _show(context, identity)
-        if isinstance(config, ServerConfig):
-            _set_up_server(context, config)
-        elif config.alpn:
-            context.set_alpn_protos([name.encode("latin-1") for name in config.alpn])
-        if not is_server and config.verify_peer is not None:
-            context.set_ocsp_client_callback(_note_staple)
-    except (SSL.Error, ValueError, TypeError) as problem:
-        raise ConfigError(f"OpenSSL does not accept this configuration: {problem}") from None
+    """A context that leaves verification to us, and whose callbacks fill in the connection's :class:`Notes`."""
+    context = make_context(config, identity)
+    if isinstance(config, ClientConfig) and config.verify_peer is not None:
+        context.set_ocsp_client_callback(_note_staple)
     context.set_info_callback(_note_alert)
     context.set_keylog_callback(_note_secret)
     return context
-
-
-def _show(context: SSL.Context, identity: Identity) -> None:
-    context.use_certificate(identity.certificates[0])
-    for certificate in identity.certificates[1:]:
-        context.add_extra_chain_cert(certificate)
-    assert identity.private_key is not None, "an external identity was refused"
-    context.use_privatekey(identity.private_key)  # type: ignore[arg-type]  # Ed448, X25519... are refused by OpenSSL
-
-
-def _set_up_server(context: SSL.Context, config: ServerConfig) -> None:
-    if config.client_auth != "none":
-        required = SSL.VERIFY_FAIL_IF_NO_PEER_CERT if config.client_auth == "require" else 0
-        context.set_verify(SSL.VERIFY_PEER | required, _take_any_certificate)
-        subjects = config.trust.subjects if config.trust is not None else ()
-        if config.trust is not None and sum(len(subject) + 2 for subject in subjects) <= MAX_AUTHORITIES_LENGTH:
-            for certificate in config.trust.certificates:
-                context.add_client_ca(certificate)
-    if config.alpn:
-        names = [name.encode("latin-1") for name in config.alpn]
-
-        def choose(_: SSL.Connection, offered: list[bytes]) -> bytes:
-            # That there is one was seen to in front.
-            return next((name for name in names if name in offered), b"")
-
-        context.set_alpn_select_callback(choose)
 
 
 @implementer(ITLSProvider)
@@ -339,7 +285,7 @@ class OpenSSLProvider:
 
     def __init__(self) -> None:
         self.contexts = PerPair(_make_context)
-        self._check = per_config(self._insist)
+        self.insist = per_config(self._insist)
 
     def supports(self, feature: str) -> bool:
         return feature in FEATURES or named(feature, NEGOTIABLE)
@@ -347,7 +293,7 @@ class OpenSSLProvider:
     def client_engine(self, config: ClientConfig, server_hostname: str | None = None) -> IEngine:
         """``server_hostname``: a DNS name or an IP address; it is verified, and a name is sent as SNI."""
         check_side(config, server_side=False)
-        self._check(config)
+        self.insist(config)
         sni = check_name(config, server_hostname)
         self.contexts.of(config, config.identity)
 
@@ -363,13 +309,13 @@ class OpenSSLProvider:
 
     def server_engine(self, config: ServerConfig) -> IEngine:
         check_side(config, server_side=True)
-        self._check(config)
+        self.insist(config)
         for identity in config.identities[:1]:
             self.contexts.of(config, identity)
 
         def begin(config: ClientConfig | ServerConfig, identity: Identity | None, _: str | None) -> Library:
             # Either may be a hook's answer.
-            self._check(config)
+            self.insist(config)
             assert identity is not None, "a server shows a certificate"
             insist(self.supports, self.name, asked_of_identity(identity))
             return self._begin(config, identity, is_server=True)
@@ -383,7 +329,14 @@ class OpenSSLProvider:
     def _begin(
         self, config: ClientConfig | ServerConfig, identity: Identity | None, is_server: bool
     ) -> OpenSSLConnection:
-        return OpenSSLConnection(self.contexts.of(config, identity), Notes(is_server, config.keylog), is_server)
+        connection = SSL.Connection(self.contexts.of(config, identity), None)
+        notes = Notes(is_server, config.keylog)
+        connection.set_app_data(notes)
+        if is_server:
+            connection.set_accept_state()
+        else:
+            connection.set_connect_state()
+        return OpenSSLConnection(connection, notes)
 
     def _insist(self, config: ClientConfig | ServerConfig) -> None:
         one_curve = len(config.groups) == 1 and config.groups[0] in CURVES

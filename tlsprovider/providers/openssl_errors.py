@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from tlsprovider.errors import AlertReceived, CertificateFault, Fault, TLSError
+from tlsprovider.errors import AlertReceived, CertificateFault, Fault, MisuseError, PeerFault, TLSError
 from tlsprovider.iana import AlertDescription as Alert
 from tlsprovider.providers.library import LibraryError, peer_fault
 
-__all__ = ["alert_of", "certificate_fault", "failure", "reason_of"]
+__all__ = ["alert_of", "certificate_fault", "failure", "reason_of", "words_for"]
 
 REASONS: Final = {
     "NO_SHARED_CIPHER": Fault.NO_COMMON_SUITE,
@@ -103,6 +103,29 @@ VERIFY_CODES: Final = {
 def reason_of(text: str) -> str:
     """The name of a reason out of pyOpenSSL's text for it."""
     return text.upper().replace(" ", "_")
+
+
+def words_for(error: TLSError) -> str:
+    """OpenSSL's text for an error of ours, as applications look for it; ours where OpenSSL has no such reason."""
+    if isinstance(error, AlertReceived) and error.alert is not None:
+        return f"{_alert_prefix(error.alert)} {error.alert.name.replace('_', ' ')}"
+    if isinstance(error, CertificateFault):
+        return "certificate verify failed"
+    if isinstance(error, MisuseError):
+        return "protocol is shutdown"
+    if isinstance(error, PeerFault):
+        names = [name for name, fault in REASONS.items() if fault is error.fault]
+        return names[0].lower().replace("_", " ") if names else str(error)
+    return str(error)
+
+
+def _alert_prefix(alert: Alert) -> str:
+    """As the number's range has it since the days of SSL 3.0: sslerr.h, SSL_R_..._ALERT_..."""
+    if alert in (Alert.missing_extension, Alert.certificate_required):
+        return "tlsv13 alert"
+    if 110 <= alert <= 114:
+        return "tlsv1"
+    return "sslv3 alert" if alert in (10, 20, 30) or 40 <= alert <= 47 else "tlsv1 alert"
 
 
 def alert_of(reason: str) -> Alert | None:

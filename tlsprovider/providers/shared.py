@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tlsprovider.identity import Identity
     from tlsprovider.interfaces import IEngine
 
-__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "tell_port", "tls12_ciphers"]
+__all__ = ["MAX_PLAINTEXT", "PerPair", "check_name", "iana_name", "named", "openssl_name", "tell_port", "tls12_ciphers"]
 
 MAX_PLAINTEXT: Final = 1 << 14
 
@@ -36,6 +36,7 @@ TLS12_SUITES: Final = {
     ),
 }
 IANA_NAMES: Final = {openssl: iana for pairs in TLS12_SUITES.values() for openssl, iana in pairs}
+OPENSSL_NAMES: Final = {iana: openssl for openssl, iana in IANA_NAMES.items()}
 
 T = TypeVar("T")
 
@@ -48,6 +49,10 @@ def tls12_ciphers(suites: Iterable[CipherSuite]) -> str:
 def iana_name(openssl: str) -> str:
     """The suites of TLS 1.3 have one name only."""
     return IANA_NAMES.get(openssl, openssl)
+
+
+def openssl_name(iana: str) -> str:
+    return OPENSSL_NAMES.get(iana, iana)
 
 
 def named(feature: str, members: Collection[RegistryEnum]) -> bool:

@@ -98,6 +98,16 @@ class SocketBIO(BIO):
         """The descriptor's number, for select(2); -1 once the socket is closed."""
         return self._socket.fileno()
 
+    def peer_address(self) -> tuple[str, int] | None:
+        """``(host, port)`` of the peer; None where there is none, or none of the internet."""
+        if not isinstance(self._socket, socket):
+            return None
+        try:
+            address = self._socket.getpeername()
+        except OSError:
+            return None
+        return (address[0], address[1]) if isinstance(address, tuple) else None
+
 
 def would_block(problem: OSError) -> bool:
     """Whether a socket only says "not now". Its own timeout has no errno, unlike ETIMEDOUT, which is the network's."""

@@ -218,6 +218,8 @@ class SSL(Sessions):
             return 1
         engine = self._engine
         if not self._begun:
+            if self.is_server():
+                engine.peer_address = self._transport.peer_address()
             self._offer(engine)
         self._begun = True
         self._send()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from tlsprovider.errors import CertificateFault, Fault
+from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question
 from tlsprovider.ssl.codes import ErrorCode, Shutdown, VerifyResult, Wanted
 from tlsprovider.ssl.settings import Settings
@@ -62,6 +63,11 @@ class Inspection(Settings):
 
     def want_x509_lookup(self) -> bool:
         return self.want() is Wanted.X509_LOOKUP
+
+    @property
+    def engine(self) -> IEngine:
+        """The engine underneath: to look at, not to drive. Raises ConfigError when none can be made."""
+        return self._engine
 
     @property
     def question(self) -> Question[Any] | None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from tlsprovider.ssl.bio import BIO, RetryReason
+from tlsprovider.ssl.bio_socket import SocketBIO
 from tlsprovider.ssl.codes import ErrorCode
 
 __all__ = ["Stuck", "Transport"]
@@ -45,6 +46,10 @@ class Transport:
         self._missing = HEADER_LENGTH
         self._ahead = bytearray()
         self._unsent = memoryview(b"")
+
+    def peer_address(self) -> tuple[str, int] | None:
+        """``(host, port)`` where the BIO to read from is a socket of the internet."""
+        return self.rbio.peer_address() if isinstance(self.rbio, SocketBIO) else None
 
     def anew(self) -> Transport:
         """For a new connection over the same BIOs."""

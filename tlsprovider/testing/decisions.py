@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import attrs
+
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import (
     AlertReceived,
@@ -75,6 +77,14 @@ def verify_peer(bench: Bench, side: Side) -> None:
         equal(mine.alert, Fault.CERTIFICATE_REFUSED.alert, "the alert")
         stays(refused.mine, mine)
         must(side == "server" or not refused.other.handshake_complete, "the server's handshake is complete")
+
+
+@check("VerifyPeer", "client_auth")
+def time_limit(bench: Bench, side: Side) -> None:
+    """A question says how long its answer may take."""
+    client, server = _verifying(bench, side, lambda question: LATER)
+    pair = bench.pair(side, attrs.evolve(client, answer_timeout=2.5), attrs.evolve(server, answer_timeout=2.5))
+    equal(paused(pair, VerifyPeer).time_limit, 2.5, "time_limit")
 
 
 @check("VerifyPeer", sides=False)

@@ -5,21 +5,36 @@ record that went out in part makes all that follows unreadable. A *carrier* ther
 and advances it by what really left, so a cancelled task leaves behind exactly what is still to be sent. That is exact
 over a :class:`trio.SocketStream`, whose socket can be asked to send "some", and over another TLSStream. Over any other
 stream it is not, and the outbox is then left ``in_doubt``: nothing more can be sent, while reading goes on.
+
+Where the system allows it, a socket is read and written directly: trio's own methods take longer than the sealing of a
+small message, and make a new object of 128 KiB for each read.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn, Protocol
+import errno
+import functools
+import os
+import socket
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 import trio
 
 if TYPE_CHECKING:
     from tlsprovider.trio.stream import TLSStream
 
-__all__ = ["Carrier", "Outbox", "SocketCarrier", "StreamCarrier", "TLSCarrier"]
+__all__ = ["Carrier", "DescriptorCarrier", "Outbox", "SocketCarrier", "StreamCarrier", "TLSCarrier", "carrier_over"]
 
+SEAL_SIZE = 128 * 1024
+"""Plaintext bytes that are sealed and sent at once: eight full records."""
 RECEIVE_SIZE = 128 * 1024
 """Bytes asked of a socket at once: eight full records. More was not faster, less was slower."""
+
+Take: TypeAlias = Callable[[bytes | bytearray | memoryview], object]
+
+NOTHING = memoryview(b"")
 
 
 class Outbox:
@@ -27,9 +42,9 @@ class Outbox:
 
     __slots__ = ("_unsent", "in_doubt", "queued", "sent")
 
-    def __init__(self, data: bytes | bytearray | memoryview = b"") -> None:
-        self._unsent = memoryview(data).cast("B")
-        self.queued = len(self._unsent)
+    def __init__(self) -> None:
+        self._unsent = NOTHING
+        self.queued = 0
         self.sent = 0
         self.in_doubt = False
 
@@ -48,45 +63,144 @@ class Outbox:
 
     def advance(self, count: int) -> None:
         """Forget the first ``count`` bytes: they have left."""
-        self._unsent = self._unsent[count:] if count < len(self._unsent) else memoryview(b"")
+        self._unsent = self._unsent[count:] if count < len(self._unsent) else NOTHING
         self.sent += count
 
 
 class Carrier(Protocol):
-    """Both methods are checkpoints, and raise what the methods of a trio stream raise."""
+    """These methods raise what those of a trio stream raise.
 
-    async def send(self, outbox: Outbox, size: int) -> None:
-        """Send at least one byte and at most ``size`` from the outbox, which holds that many."""
+    ``send`` and ``receive`` say whether they gave other tasks a turn. They may return without, which makes them no
+    checkpoint: that is for the stream to add, once for all that it does in one call.
+    """
 
-    async def receive(self) -> bytes | bytearray:
-        """Whatever arrives next; empty at the end. Loses nothing when it is cancelled."""
+    async def send(self, outbox: Outbox, size: int) -> bool:
+        """Send the first ``size`` bytes of the outbox, which holds that many."""
+
+    async def receive(self, take: Take) -> bool:
+        """Hand whatever arrives next to ``take``, which must not keep it; something empty at the end.
+
+        A cancellation loses nothing.
+        """
+
+    def receive_nowait(self, take: Take) -> None:
+        """As ``receive``. Raises trio.WouldBlock if nothing is there, or if that can't be known without waiting."""
 
 
-class SocketCarrier:
-    """Over a :class:`trio.SocketStream`, using its socket: partial sends are known and reads can be large."""
+def carrier_over(stream: trio.abc.Stream) -> Carrier:
+    """The best carrier for a stream; another TLSStream has its own (see there)."""
+    if not isinstance(stream, trio.SocketStream):
+        return StreamCarrier(stream)
+    # os.write takes no sockets on Windows, and there is no os.readv.
+    direct = hasattr(os, "readv") and isinstance(stream.socket, class_of_real_sockets())
+    return DescriptorCarrier(stream) if direct else SocketCarrier(stream)
+
+
+@functools.cache
+def class_of_real_sockets() -> type:
+    """What trio's own sockets are. Others come from trio.socket.set_custom_socket_factory and have no descriptor."""
+    with socket.socket() as one:
+        return type(trio.socket.from_stdlib_socket(one))
+
+
+class Scratch(threading.local):
+    """Where sockets are read into. All streams of a thread share it, since nothing waits between filling and use."""
+
+    def __init__(self) -> None:
+        self.buffers = [bytearray(RECEIVE_SIZE)]
+        self.view = memoryview(self.buffers[0])
+
+
+SCRATCH = Scratch()
+
+
+class DescriptorCarrier:
+    """Over a :class:`trio.SocketStream`, past it: system calls on its file descriptor.
+
+    The number is asked for before each call. One that was kept might belong to another connection by then.
+    """
 
     __slots__ = ("_socket",)
 
     def __init__(self, stream: trio.SocketStream) -> None:
         self._socket = stream.socket
 
-    async def send(self, outbox: Outbox, size: int) -> None:
-        try:
-            outbox.advance(await self._socket.send(outbox.head(size)))
-        except OSError as error:
-            outbox.in_doubt = True
-            self._raise(error)
+    async def send(self, outbox: Outbox, size: int) -> bool:
+        end = outbox.sent + size
+        waited = False
+        while True:
+            try:
+                outbox.advance(os.write(self._socket.fileno(), outbox.head(end - outbox.sent)))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                outbox.in_doubt = True
+                raise_for(error)
+            if outbox.sent >= end:
+                return waited
+            # Less than all means that the socket is full.
+            await trio.lowlevel.wait_writable(self._socket)
+            waited = True
 
-    async def receive(self) -> bytes:
-        try:
-            return await self._socket.recv(RECEIVE_SIZE)
-        except OSError as error:
-            self._raise(error)
+    async def receive(self, take: Take) -> bool:
+        waited = False
+        while not self._receive(take):
+            await trio.lowlevel.wait_readable(self._socket)
+            waited = True
+        return waited
 
-    def _raise(self, error: OSError) -> NoReturn:
-        if self._socket.fileno() == -1:
-            raise trio.ClosedResourceError("the socket below was closed already") from None
-        raise trio.BrokenResourceError(f"the connection below is broken: {error}") from error
+    def receive_nowait(self, take: Take) -> None:
+        if not self._receive(take):
+            raise trio.WouldBlock
+
+    def _receive(self, take: Take) -> bool:
+        """Whether something was there."""
+        try:
+            count = os.readv(self._socket.fileno(), SCRATCH.buffers)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise_for(error)
+        take(SCRATCH.view[:count])
+        return True
+
+
+class SocketCarrier:
+    """Over a :class:`trio.SocketStream`, in trio's way: for Windows, and for sockets that are simulated."""
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, stream: trio.SocketStream) -> None:
+        self._socket = stream.socket
+
+    async def send(self, outbox: Outbox, size: int) -> bool:
+        while size:
+            try:
+                sent = await self._socket.send(outbox.head(size))
+            except OSError as error:
+                outbox.in_doubt = True
+                raise_for(error)
+            outbox.advance(sent)
+            size -= sent
+        return True
+
+    async def receive(self, take: Take) -> bool:
+        try:
+            data = await self._socket.recv(RECEIVE_SIZE)
+        except OSError as error:
+            raise_for(error)
+        take(data)
+        return True
+
+    def receive_nowait(self, take: Take) -> None:
+        raise trio.WouldBlock
+
+
+def raise_for(error: OSError) -> NoReturn:
+    """What trio's SocketStream makes of an error of its socket."""
+    if error.errno in (errno.EBADF, errno.ENOTSOCK):
+        raise trio.ClosedResourceError("the socket below was closed already") from None
+    raise trio.BrokenResourceError(f"the connection below is broken: {error}") from error
 
 
 class StreamCarrier:
@@ -97,7 +211,7 @@ class StreamCarrier:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
 
-    async def send(self, outbox: Outbox, size: int) -> None:
+    async def send(self, outbox: Outbox, size: int) -> bool:
         # Here a cancellation still costs nothing; once the stream has the bytes, only its return says that they left.
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
@@ -106,9 +220,14 @@ class StreamCarrier:
             outbox.in_doubt = True
             raise
         outbox.advance(size)
+        return True
 
-    async def receive(self) -> bytes | bytearray:
-        return await self._stream.receive_some()
+    async def receive(self, take: Take) -> bool:
+        take(await self._stream.receive_some())
+        return True
+
+    def receive_nowait(self, take: Take) -> None:
+        raise trio.WouldBlock
 
 
 class TLSCarrier:
@@ -122,18 +241,28 @@ class TLSCarrier:
 
     def __init__(self, stream: TLSStream[trio.abc.Stream]) -> None:
         self._stream = stream
-        self._handed: Outbox | None = None
+        self._handed = 0
 
-    async def send(self, outbox: Outbox, size: int) -> None:
-        if self._handed is None:
-            self._handed = Outbox(outbox.head(size))
-        try:
-            await self._stream._send_from(self._handed)
-        except Exception:
-            outbox.in_doubt = True
-            raise
-        outbox.advance(self._handed.queued)
-        self._handed = None
+    async def send(self, outbox: Outbox, size: int) -> bool:
+        stream = self._stream
+        while size > 0:
+            before = stream._sealed
+            try:
+                # Never more than is sealed at once: it is handed down whole or not at all.
+                await stream.send_all(b"" if self._handed else outbox.head(min(size, SEAL_SIZE)))
+            except Exception:
+                outbox.in_doubt = True
+                raise
+            finally:
+                self._handed += stream._sealed - before
+            outbox.advance(self._handed)
+            size -= self._handed
+            self._handed = 0
+        return True
 
-    async def receive(self) -> bytes:
-        return await self._stream.receive_some()
+    async def receive(self, take: Take) -> bool:
+        take(await self._stream.receive_some())
+        return True
+
+    def receive_nowait(self, take: Take) -> None:
+        take(self._stream.receive_nowait())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import math
 from collections.abc import Awaitable, Callable
@@ -13,6 +14,7 @@ import trio
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.providers.shared import tell_port
+from tlsprovider.trio.answers import address_of
 from tlsprovider.trio.listener import TLSListener
 from tlsprovider.trio.stream import TLSStream
 
@@ -109,8 +111,9 @@ async def serve_tls(
 
     ``handler`` gets a stream whose handshake is complete. A peer that fails in it, or does not finish it in
     ``handshake_timeout`` seconds (None: no limit), is one log record at level INFO and a call of
-    ``on_handshake_error(stream, exception)``, and nothing else. The exception is a :exc:`trio.BrokenResourceError`
-    whose ``__cause__`` is the :exc:`~tlsprovider.TLSError`, or a :exc:`trio.TooSlowError`. An exception out of
+    ``on_handshake_error(stream, exception)``, which may be ``async def``, and nothing else. The exception is a
+    :exc:`trio.BrokenResourceError` whose ``__cause__`` is the :exc:`~tlsprovider.TLSError`, or a
+    :exc:`trio.TooSlowError`. An exception out of
     ``handler`` is the application's own and, as with :func:`trio.serve_tcp`, ends the server.
 
     ``nursery.start(serve_tls, ...)`` gives the listeners once they listen; :func:`trio.serve_listeners` has the rest.
@@ -142,7 +145,9 @@ async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: Hand
         return True
     if failed is not None:
         try:
-            failed(stream, problem)
+            outcome = failed(stream, problem)
+            if inspect.isawaitable(outcome):
+                await outcome
         except Exception:
             # The hook is the application's, but the occasion is any stranger's: it must not end the server.
             log.exception("on_handshake_error failed")
@@ -150,8 +155,5 @@ async def _shake_hands(stream: TCPTLSStream, timeout: float | None, failed: Hand
 
 
 def _peer_of(stream: TCPTLSStream) -> str:
-    try:
-        address = stream.transport_stream.socket.getpeername()
-    except OSError:
-        return "a peer that has left"
-    return f"{address[0]} port {address[1]}" if isinstance(address, tuple) else "a local peer"
+    address = address_of(stream)
+    return "a peer that has left" if address is None else f"{address[0]} port {address[1]}"

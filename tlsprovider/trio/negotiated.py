@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import trio
 
 from tlsprovider.interfaces import IEngine
 
 if TYPE_CHECKING:
+    from ssl import SSLObject
+
     from cryptography.x509 import Certificate
 
 __all__ = ["Negotiated"]
@@ -100,3 +102,23 @@ class Negotiated:
     def channel_binding(self, kind: str = "tls-exporter") -> bytes:
         """What names this connection to a protocol above (RFC 9266). Raises ValueError for an unknown kind."""
         return self._negotiated().channel_binding(kind)
+
+    # -- under the names of trio.SSLStream and the ssl module, for code that was written for those ------------------
+
+    def selected_alpn_protocol(self) -> str | None:
+        """As :attr:`alpn`."""
+        return self._negotiated().alpn
+
+    def getpeercert(self, binary_form: bool = False) -> dict[str, Any] | bytes | None:
+        """The peer's certificate as :meth:`ssl.SSLSocket.getpeercert` describes it, or its DER encoding."""
+        self._negotiated()
+        return self._ssl_object.getpeercert(binary_form)
+
+    @property
+    def _ssl_object(self) -> SSLObject:
+        """An object to look at in the shape of the ssl module's; httpcore and others ask it for ALPN."""
+        # Most streams are never asked, so they do not pay for the import.
+        from tlsprovider.sslcontext.view import ssl_object_of
+
+        engine = self._engine
+        return ssl_object_of(engine, server_hostname=None if engine.is_server else engine.server_name)

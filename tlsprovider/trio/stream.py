@@ -1,16 +1,15 @@
 """TLS over any trio stream.
 
-An engine does no I/O, so this file is about tasks. Several may be in one stream at once: one sends, one receives, any
-number wait for the handshake, one closes, and each can be cancelled at each ``await``. What keeps that simple:
+An engine does no I/O, so this package is about tasks. Several may be in one stream at once: one sends, one receives,
+any number wait for the handshake, one closes, and each can be cancelled at each ``await``. What keeps that simple:
 
-1. Ciphertext belongs to the stream and not to the task that sealed it. It waits in the engine and then in the outbox
-   until the task that holds the send turn has really sent it. A cancelled sender therefore leaves a whole stream: what
-   it had sealed goes out before whatever is sent next. (Over a transport that cannot say how much it sent, see
-   :mod:`tlsprovider.trio.carrier`, the sending half is lost and the receiving half lives on.)
-2. Sealing, and taking from the engine, never have an ``await`` between them and the outbox. So the order of records on
-   the wire is the order of sealing, whoever sends them.
-3. The handshake has a turn as well. Whoever has it drives; the others wait for it and look again when they get it: the
-   handshake is done, or has failed (they raise the same), or its driver was cancelled (they drive on).
+1. Ciphertext belongs to the stream and not to the task that sealed it (:mod:`tlsprovider.trio.ciphertext`). A cancelled
+   sender therefore leaves a whole stream: what it had sealed goes out before whatever is sent next. (Over a transport
+   that cannot say how much it sent, see :mod:`tlsprovider.trio.carrier`, the sending half is lost and the receiving
+   half lives on.)
+2. Sealing never has an ``await`` between it and the outbox, so the order of sealing is that of the wire.
+3. The handshake has a turn (:mod:`tlsprovider.trio.handshaking`): one task drives, the others wait, and if the driver
+   is cancelled, the next one drives on.
 4. A receiver sends only what its own progress needs, which is the last flight of the handshake. It does not wait
    behind a sender: two peers whose receivers wait for senders that wait for the other's receiver never end.
 5. There is one ``checkpoint_if_cancelled`` on entry, before anything has happened, and a tick of the scheduler at the
@@ -21,38 +20,34 @@ number wait for the handshake, one closes, and each can be cancelled at each ``a
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Awaitable
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Generic, NoReturn, TypeVar, final
+from functools import partial
+from typing import Generic, TypeVar, final
 
 import trio
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
-from tlsprovider.questions import Question, WantAnswer
-from tlsprovider.trio.carrier import Carrier, Outbox, SocketCarrier, StreamCarrier, TLSCarrier
+from tlsprovider.trio.answers import address_of
+from tlsprovider.trio.carrier import SEAL_SIZE, Carrier, TLSCarrier, carrier_over
+from tlsprovider.trio.ciphertext import LAST_WORDS_SECONDS
+from tlsprovider.trio.handshaking import Handshaking
 from tlsprovider.trio.negotiated import Negotiated
 from tlsprovider.trio.sides import engine_for
-from tlsprovider.trio.turns import OneTask, Turn
 
 __all__ = ["TLSStream"]
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
-SEAL_SIZE = 128 * 1024
-"""Plaintext bytes that are sealed and sent at once: eight full records."""
 UNREAD_LIMIT = 1024 * 1024
 """Bytes that unwrap() keeps for later when the peer says more before its close_notify."""
-LAST_WORDS_SECONDS = 1.0
-"""How long a failed stream tries to deliver its alert."""
-HALF_SENT = "an earlier send was cancelled or failed half-way, so nothing more can be sent"
 
 
 @final
-class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
+class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
     """TLS over ``transport_stream``: what is sent is sealed, what is received was sealed by the peer that was verified.
 
     The handshake happens on first use, or when :meth:`do_handshake` is called. Nothing is sent by the constructor.
@@ -90,37 +85,28 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
         https_compatible: bool = False,
         initial_data: bytes | bytearray | memoryview = b"",
     ) -> None:
+        below: trio.abc.Stream = transport_stream
+        carrier: Carrier = TLSCarrier(below) if isinstance(below, TLSStream) else carrier_over(below)
+        super().__init__(engine_for(config, server_hostname, server_side, provider), carrier)
+        if server_side:
+            self._engine.peer_address = address_of(transport_stream)
+        if initial_data:
+            self._engine.process_incoming(initial_data)
         self.transport_stream: T_Stream = transport_stream
         self.server_side = server_side
         self._https_compatible = https_compatible
-        self._engine = engine_for(config, server_hostname, server_side, provider)
-        if initial_data:
-            self._engine.process_incoming(initial_data)
-        self._carrier: Carrier
-        if isinstance(transport_stream, trio.SocketStream):
-            self._carrier = SocketCarrier(transport_stream)
-        elif isinstance(transport_stream, TLSStream):
-            self._carrier = TLSCarrier(transport_stream)
-        else:
-            self._carrier = StreamCarrier(transport_stream)
-
-        self._outbox = Outbox()
-        self._send_turn = Turn()
-        self._sending = OneTask("sending data on")
-        self._receiving = OneTask("receiving data on")
-
-        self._handshake_turn = Turn()
-        self._handshake_lost: str | None = None
-        self._handshake_done = False
-        self._flight_end = 0
-        """Where in the outbox our last flight of the handshake ends; the peer can't answer before it is out."""
-        self._answering: trio.CancelScope | None = None
-
+        self._receiving = False
+        self._sealed = 0
+        """How many bytes of plaintext were sealed so far. What carries TLS over this stream asks for it."""
         self._unread = bytearray()
         self._used = False
-        self._closed = False
 
-    # -- the promises of trio.abc ---------------------------------------------------------------------------------
+    async def _enter(self) -> None:
+        """The checkpoint before anything has happened. (send_all and receive_some have it spelled out.)"""
+        self._used = True
+        await trio.lowlevel.checkpoint_if_cancelled()
+
+    # -- the handshake --------------------------------------------------------------------------------------------
 
     async def do_handshake(self) -> None:
         """Make sure that the handshake is complete, and that the peer can know it. Again and again: only a checkpoint.
@@ -129,39 +115,48 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
         """
         self._check_open()
         await self._enter()
-        blocked = await self._handshake()
-        if not await self._send_last_flight() and not blocked:
+        waited = await self._handshake()
+        if not await self._send_last_flight() and not waited:
             await trio.lowlevel.cancel_shielded_checkpoint()
+
+    # -- sending --------------------------------------------------------------------------------------------------
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send all of ``data``; nothing but a checkpoint (and the handshake, at first) if it is empty."""
-        await self._send_from(Outbox(data))
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Whatever the peer has sent, at least one byte and at most ``max_bytes`` (None: all that is there).
-
-        ``b""`` when the peer has said that it sends no more. A connection that ends without saying so raises
-        :exc:`trio.BrokenResourceError` from a :exc:`~tlsprovider.TruncatedError`, unless ``https_compatible``.
-        """
-        if max_bytes is not None:
-            max_bytes = operator.index(max_bytes)
-            if max_bytes < 1:
-                raise ValueError("max_bytes must be >= 1")
-        with self._receiving:
-            self._check_open(unread=True)
-            await self._enter()
-            try:
-                return await self._receive(max_bytes)
-            except trio.BrokenResourceError as problem:
-                if self._https_compatible and isinstance(problem.__cause__, TruncatedError | ClosedByPeer):
+        plaintext = memoryview(data).cast("B")
+        self._begin_sending()
+        try:
+            self._used = True
+            await trio.lowlevel.checkpoint_if_cancelled()
+            if not self._handshake_done:
+                await self._handshake()
+                self._check_sending()
+            if len(self._outbox) >= SEAL_SIZE:
+                # Cancelled sends have left much. Without this, one that is repeated would fill the memory.
+                await self._flush()
+                self._check_sending()
+            position, end = 0, len(plaintext)
+            while True:
+                if position < end:
+                    try:
+                        count = self._engine.write(plaintext[position : position + SEAL_SIZE])
+                    except TLSError as error:
+                        await self._fail(error)
+                    position += count
+                    self._sealed += count
+                if not await self._flush():
                     await trio.lowlevel.cancel_shielded_checkpoint()
-                    return b""
-                raise
+                if position >= end:
+                    return
+                await trio.lowlevel.checkpoint_if_cancelled()
+                self._check_sending()
+        finally:
+            self._sending = False
 
     async def wait_send_all_might_not_block(self) -> None:
         """Wait until the transport might take data. Makes no handshake."""
-        with self._sending:
-            self._check_sending()
+        self._begin_sending()
+        try:
             await self._send_turn.take()
             try:
                 self._check_sending()
@@ -171,16 +166,121 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
                 raise
             finally:
                 self._send_turn.give()
+        finally:
+            self._sending = False
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent (close_notify, RFC 9846 section 6.1). Receiving goes on."""
-        with self._sending:
-            self._check_sending(again=True)
-            await self._enter()
-            await self._handshake()
-            await self._shutdown()
-            if not await self._flush():
+        await self._say(self._engine.shutdown, again=True)
+
+    async def key_update(self, request_peer: bool = False) -> None:
+        """Change the keys of what this side sends, and ask the peer to change its own (RFC 9846 section 4.7.3).
+
+        Nobody has to: engines do it unasked before a key has protected too much.
+        """
+        await self._say(partial(self._engine.key_update, request_peer))
+
+    async def _say(self, queue: Callable[[], object], again: bool = False) -> None:
+        """Send what is no data, and what ``queue`` has the engine put into its outgoing bytes."""
+        self._begin_sending(again)
+        try:
+            if not await self._say_after_the_handshake(queue):
                 await trio.lowlevel.cancel_shielded_checkpoint()
+        finally:
+            self._sending = False
+
+    async def _say_after_the_handshake(self, queue: Callable[[], object]) -> bool:
+        """Whether other tasks had a turn."""
+        await self._enter()
+        waited = await self._handshake()
+        try:
+            queue()
+        except UnsupportedByProvider:
+            # The stream is as it was.
+            raise
+        except TLSError as error:
+            await self._fail(error)
+        return await self._flush() or waited
+
+    # -- receiving ------------------------------------------------------------------------------------------------
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Whatever the peer has sent, at least one byte and at most ``max_bytes`` (None: all that is there).
+
+        ``b""`` when the peer has said that it sends no more. A connection that ends without saying so raises
+        :exc:`trio.BrokenResourceError` from a :exc:`~tlsprovider.TruncatedError`, unless ``https_compatible``.
+        """
+        max_bytes = check_max_bytes(max_bytes)
+        self._begin_receiving()
+        try:
+            self._used = True
+            await trio.lowlevel.checkpoint_if_cancelled()
+            waited = False
+            try:
+                if not self._handshake_done:
+                    waited = await self._handshake()
+                if self._outbox.sent < self._flight_end:
+                    waited = await self._send_last_flight() or waited
+                while True:
+                    try:
+                        data = self._take_unread(max_bytes) if self._unread else self._engine.read(max_bytes)
+                        break
+                    except WantRead:
+                        waited = await self._carrier.receive(self._take) or waited
+                    except TLSError as error:
+                        await self._fail(error)
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as problem:
+                if not self._is_an_end(problem.__cause__):
+                    self._check_open()
+                    raise
+                data = b""
+            if not waited:
+                await trio.lowlevel.cancel_shielded_checkpoint()
+            return data
+        finally:
+            self._receiving = False
+
+    def receive_nowait(self, max_bytes: int | None = None) -> bytes:
+        """What :meth:`receive_some` would return at once; sends nothing.
+
+        Raises :exc:`trio.WouldBlock` when nothing is there, and :exc:`trio.NeedHandshakeError` before the handshake is
+        complete. A transport that is no SocketStream and no TLSStream can't be asked without waiting: over that, only
+        what an earlier receive has left is there.
+        """
+        max_bytes = check_max_bytes(max_bytes)
+        self._begin_receiving()
+        try:
+            self._negotiated()
+            while True:
+                try:
+                    return self._take_unread(max_bytes) if self._unread else self._engine.read(max_bytes)
+                except WantRead:
+                    self._carrier.receive_nowait(self._take)
+                except TLSError as error:
+                    if self._is_an_end(error):
+                        return b""
+                    # The alert that the engine left goes out with the next call that may wait, or with aclose().
+                    raise trio.BrokenResourceError(str(error)) from error
+        finally:
+            self._receiving = False
+
+    def _begin_receiving(self) -> None:
+        """Let one task receive and refuse a second one. Whoever got past this sets ``_receiving`` to False."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is currently receiving data on this TLSStream")
+        if self._closed and not self._unread:
+            self._check_open()
+        self._receiving = True
+
+    def _is_an_end(self, problem: BaseException | None) -> bool:
+        return self._https_compatible and isinstance(problem, TruncatedError | ClosedByPeer)
+
+    def _take_unread(self, max_bytes: int | None) -> bytes:
+        data = bytes(self._unread[:max_bytes])
+        del self._unread[:max_bytes]
+        return data
+
+    # -- the end --------------------------------------------------------------------------------------------------
 
     async def unwrap(self) -> tuple[T_Stream, bytes]:
         """End TLS and give the transport back: ``(transport_stream, bytes that were read from it beyond TLS)``.
@@ -189,262 +289,26 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
         from :meth:`receive_some`, up to 1 MiB: beyond that :exc:`~tlsprovider.errors.MisuseError` asks for reading
         first, and the stream goes on. A cancelled unwrap can be called again.
         """
-        with self._sending, self._receiving:
-            self._check_sending(again=True)
-            await self._enter()
-            await self._handshake()
-            await self._shutdown()
-            blocked = await self._flush()
-            while not await self._read_to_the_end():
-                await self._feed()
-                blocked = True
-            if not blocked:
-                await trio.lowlevel.cancel_shielded_checkpoint()
-            self._check_open()  # aclose() may have taken the transport meanwhile
-            transport_stream, self._closed = self.transport_stream, True
-            self.transport_stream = None  # type: ignore[assignment]  # as trio's SSLStream; nothing uses it any more
-            return transport_stream, self._engine.trailing_bytes()
-
-    async def aclose(self) -> None:
-        """Say close_notify, don't wait for an answer, and close the transport.
-
-        A stream that was never used makes its handshake first, so that the peer sees a proper end, and raises what that
-        raises. With ``https_compatible``, after a failure, or while another task is in the middle of a handshake or of
-        sending: only closes the transport. Tasks that are blocked in this stream get :exc:`trio.ClosedResourceError`.
-        """
-        self._unread.clear()
-        if self._closed:
-            await trio.lowlevel.checkpoint()
-            return
-        transport_stream = self.transport_stream
+        self._begin_receiving()
         try:
-            if not self._https_compatible and not self._used:
-                with suppress(trio.ClosedResourceError):  # by another task that closes as well
-                    await self._handshake()
-            self._closed = True
-            await self._say_goodbye()
-        except BaseException:
-            self._closed = True
-            await trio.aclose_forcefully(transport_stream)
-            raise
-        finally:
-            if self._answering is not None:
-                self._answering.cancel()
-        await transport_stream.aclose()
-
-    async def key_update(self, request_peer: bool = False) -> None:
-        """Change the keys of what this side sends, and ask the peer to change its own (RFC 9846 section 4.7.3).
-
-        Nobody has to: engines do it unasked before a key has protected too much.
-        """
-        with self._sending:
-            self._check_sending()
-            await self._enter()
-            await self._handshake()
+            self._begin_sending(again=True)
             try:
-                self._engine.key_update(request_peer)
-            except UnsupportedByProvider:
-                # The stream is as it was.
-                raise
-            except TLSError as error:
-                await self._fail(error)
-            await self._flush()
-
-    # -- may we? --------------------------------------------------------------------------------------------------
-
-    def _check_open(self, unread: bool = False) -> None:
-        if self._closed and not (unread and self._unread):
-            raise trio.ClosedResourceError("this TLSStream was closed")
-
-    def _check_sending(self, again: bool = False) -> None:
-        """``again``: sending close_notify a second time is allowed, data after it is not."""
-        self._check_open()
-        if self._outbox.in_doubt:
-            raise trio.BrokenResourceError(HALF_SENT)
-        failure = self._engine.failure
-        if failure is not None:
-            raise trio.BrokenResourceError(str(failure)) from failure
-        if self._engine.close_sent and not again:
-            raise trio.ClosedResourceError("can't send data after sending EOF")
-
-    async def _enter(self) -> None:
-        """The checkpoint before anything has happened."""
-        self._used = True
-        await trio.lowlevel.checkpoint_if_cancelled()
-
-    async def _fail(self, error: TLSError) -> NoReturn:
-        """Deliver the alert that the engine left, if that is possible at once or soon, and raise."""
-        # If the turn is taken, whoever has it takes the alert along.
-        if self._engine.failure is not None and self._send_turn.take_nowait():
-            try:
-                with trio.move_on_after(LAST_WORDS_SECONDS):
-                    with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                        await self._drain()
+                return await self._unwrap()
             finally:
-                self._send_turn.give()
-        raise trio.BrokenResourceError(str(error)) from error
-
-    # -- the handshake --------------------------------------------------------------------------------------------
-
-    async def _handshake(self) -> bool:
-        """Drive the handshake to its end, or wait for the task that does; whether anything blocked.
-
-        The last flight may remain in the outbox: so a client's Finished travels with its first data.
-        """
-        if self._handshake_done:
-            return False
-        blocked = await self._handshake_turn.take()
-        try:
-            while not self._handshake_done:
-                await self._step()
-                blocked = True
+                self._sending = False
         finally:
-            self._handshake_turn.give()
-        return blocked
+            self._receiving = False
 
-    async def _step(self) -> None:
-        """Let the engine go on, and get it what it wants."""
-        self._check_open()
-        if self._handshake_lost is not None or self._outbox.in_doubt:
-            raise trio.BrokenResourceError(f"the handshake was broken off: {self._handshake_lost or HALF_SENT}")
-        question = None
-        try:
-            self._engine.do_handshake()
-        except WantRead:
-            pass
-        except WantAnswer as want:
-            question = want.question
-        except TLSError as error:
-            await self._fail(error)
-        else:
-            self._outbox.append(self._engine.process_outgoing())
-            self._flight_end = self._outbox.queued
-            self._handshake_done = True
-            return
-        try:
-            await self._flush()
-            if question is None:
-                await self._feed()
-        except Exception as problem:  # not a cancellation, after which the next task can go on
-            self._handshake_lost = str(problem) or type(problem).__name__
-            raise
-        if question is not None:
-            await self._wait_for_answer(question)
-
-    async def _wait_for_answer(self, question: Question[object]) -> None:
-        with trio.CancelScope() as self._answering:
-            if question.pending is not None:
-                await self._await_hook(question, question.pending)
-            else:
-                answered = trio.Event()
-                question.when_answered(answered.set)
-                await answered.wait()
-        self._answering = None
-        self._check_open()
-
-    async def _await_hook(self, question: Question[object], pending: Awaitable[object]) -> None:
-        try:
-            answer = await pending
-        except Exception as problem:
-            question.fail(problem)
-        except BaseException:
-            # A new exception: trio's own would keep the frames of the cancelled task, and their secrets, alive.
-            question.fail(RuntimeError("the task that awaited the hook was cancelled"))
-            raise
-        else:
-            question.answer(answer)
-
-    async def _send_last_flight(self) -> bool:
-        """Send what the peer needs before it can say anything, unless somebody is at it; whether anything blocked."""
-        if self._outbox.sent >= self._flight_end or self._send_turn.taken:
-            return False
-        return await self._flush(self._flight_end)
-
-    # -- sending --------------------------------------------------------------------------------------------------
-
-    async def _send_from(self, plaintext: Outbox) -> None:
-        """As send_all, with an outbox that a cancellation leaves advanced by what was sealed."""
-        with self._sending:
-            self._check_sending()
-            await self._enter()
-            await self._handshake()
-            if plaintext:
-                await self._seal_and_send(plaintext)
-            elif not await self._flush():
-                await trio.lowlevel.cancel_shielded_checkpoint()
-
-    async def _seal_and_send(self, plaintext: Outbox) -> None:
-        while plaintext:
-            if len(self._outbox) >= SEAL_SIZE:
-                # Cancelled sends have left much. Without this, one that is repeated would fill the memory.
-                await self._flush()
-            self._check_sending()
-            try:
-                sealed = self._engine.write(plaintext.head(SEAL_SIZE))
-            except TLSError as error:
-                await self._fail(error)
-            plaintext.advance(sealed)
-            await self._flush()
-
-    async def _shutdown(self) -> None:
-        try:
-            self._engine.shutdown()
-        except TLSError as error:
-            await self._fail(error)
-
-    async def _flush(self, end: int | None = None) -> bool:
-        """Send what is outgoing, up to the position ``end`` (None: all of it); whether anything blocked."""
-        blocked = await self._send_turn.take()
-        try:
-            self._check_open()
-            return await self._drain(end) or blocked
-        finally:
-            self._send_turn.give()
-
-    async def _drain(self, end: int | None = None) -> bool:
-        """As :meth:`_flush`, for whoever has the send turn."""
-        outbox = self._outbox
-        blocked = False
-        while True:
-            outbox.append(self._engine.process_outgoing())
-            remaining = (outbox.queued if end is None else end) - outbox.sent
-            if remaining <= 0:
-                return blocked
-            if outbox.in_doubt:
-                raise trio.BrokenResourceError(HALF_SENT)
-            try:
-                await self._carrier.send(outbox, remaining)
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                self._check_open()
-                raise
-            blocked = True
-
-    # -- receiving ------------------------------------------------------------------------------------------------
-
-    async def _receive(self, max_bytes: int | None) -> bytes:
-        blocked = False
-        if not self._closed:  # after unwrap() there is only what it left
-            blocked = await self._handshake()
-            blocked = await self._send_last_flight() or blocked
-        while True:
-            try:
-                data = self._read(max_bytes)
-            except WantRead:
-                await self._feed()
-                blocked = True
-            except TLSError as error:
-                await self._fail(error)
-            else:
-                if not blocked:
-                    await trio.lowlevel.cancel_shielded_checkpoint()
-                return data
-
-    def _read(self, max_bytes: int | None) -> bytes:
-        if self._unread:
-            data = bytes(self._unread[:max_bytes])
-            del self._unread[:max_bytes]
-            return data
-        return self._engine.read(max_bytes)
+    async def _unwrap(self) -> tuple[T_Stream, bytes]:
+        waited = await self._say_after_the_handshake(self._engine.shutdown)
+        while not await self._read_to_the_end():
+            waited = await self._feed() or waited
+        if not waited:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        self._check_open()  # aclose() may have taken the transport meanwhile
+        transport_stream, self._closed = self.transport_stream, True
+        self.transport_stream = None  # type: ignore[assignment]  # as trio's SSLStream; nothing uses it any more
+        return transport_stream, self._engine.trailing_bytes()
 
     async def _read_to_the_end(self) -> bool:
         """Keep what the peer has said; whether it has said close_notify."""
@@ -463,34 +327,54 @@ class TLSStream(Negotiated, trio.abc.HalfCloseableStream, Generic[T_Stream]):
             " read them with receive_some(), then call unwrap() again"
         )
 
-    async def _feed(self) -> None:
-        """Give the engine what arrives next."""
-        try:
-            data = await self._carrier.receive()
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._check_open()
-            raise
-        if data:
-            self._engine.process_incoming(data)
-        else:
-            self._check_open()
-            self._engine.process_eof()
+    async def aclose(self) -> None:
+        """Say close_notify, don't wait for an answer, and close the transport.
 
-    # -- closing --------------------------------------------------------------------------------------------------
+        A stream that was never used makes its handshake first, so that the peer sees a proper end, and raises what that
+        raises. With ``https_compatible``, after a failure, or while another task is in the middle of a handshake or of
+        sending: only closes the transport. Tasks that are blocked in this stream get :exc:`trio.ClosedResourceError`.
+        """
+        self._unread.clear()
+        if self._closed:
+            await trio.lowlevel.checkpoint()
+            return
+        transport_stream = self.transport_stream
+        try:
+            if not self._https_compatible and not self._used:
+                with suppress(trio.ClosedResourceError):  # by another task that closes as well
+                    await self._handshake()
+            # A forceful close must not look like a proper end.
+            await trio.lowlevel.checkpoint_if_cancelled()
+            self._closed = True
+            await self._say_goodbye()
+        except BaseException:
+            self._closed = True
+            await trio.aclose_forcefully(transport_stream)
+            raise
+        finally:
+            self._stop_waiting_for_an_answer()
+        await transport_stream.aclose()
 
     async def _say_goodbye(self) -> None:
-        """Send close_notify, or the alert that a cancelled task has left, unless another task is sending."""
-        healthy = self._handshake_done and self._engine.failure is None
+        """Send close_notify, or the alert that a cancelled task has left."""
+        patience: float | None = LAST_WORDS_SECONDS
         if self._engine.failure is None:
             if self._https_compatible:
                 return
+            if self._handshake_done:
+                patience = None
             self._engine.shutdown()
-        if self._outbox.in_doubt or not self._send_turn.take_nowait():
-            return
-        try:
-            # The peer may have closed already. That is no error: both may close at the same time.
-            with suppress(trio.BrokenResourceError, trio.BusyResourceError, trio.ClosedResourceError):
-                with trio.move_on_after(math.inf if healthy else LAST_WORDS_SECONDS):
-                    await self._drain()
-        finally:
-            self._send_turn.give()
+        await self._say_last_words(patience)
+
+
+def check_max_bytes(max_bytes: int | None) -> int | None:
+    """What trio asks of the argument of receive_some. Raises TypeError and ValueError."""
+    if max_bytes is not None:
+        max_bytes = operator.index(max_bytes)
+        if max_bytes < 1:
+            raise ValueError("max_bytes must be >= 1")
+    return max_bytes
+
+
+# Libraries ask isinstance(stream, trio.SSLStream) to know whether a stream is secure and what is below it.
+trio.SSLStream.register(TLSStream)

@@ -1,4 +1,4 @@
-"""Who may go next: two small tools that cost no scheduler tick when nobody else is there.
+"""Who may go next: a small lock that costs no scheduler tick when nobody else is there.
 
 ``async with trio.Lock()`` always yields, which is right for locks that applications use and too dear for one that is
 taken several times in every operation of a stream.
@@ -10,7 +10,7 @@ from typing import Final
 
 import trio
 
-__all__ = ["OneTask", "Turn"]
+__all__ = ["Turn"]
 
 
 class Turn:
@@ -42,21 +42,3 @@ class Turn:
             self._waiting.unpark()
         else:
             self.taken = False
-
-
-class OneTask:
-    """Refuses a second task in the same part of a stream, as trio.abc asks for; never waits."""
-
-    __slots__ = ("_busy", "_doing")
-
-    def __init__(self, doing: str) -> None:
-        self._doing = doing
-        self._busy = False
-
-    def __enter__(self) -> None:
-        if self._busy:
-            raise trio.BusyResourceError(f"another task is currently {self._doing} this TLSStream")
-        self._busy = True
-
-    def __exit__(self, *exc: object) -> None:
-        self._busy = False

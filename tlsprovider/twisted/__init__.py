@@ -10,17 +10,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.installing import install, uninstall
+    from tlsprovider.twisted.keyserver import KeyServer
     from tlsprovider.twisted.protocol import TLSProtocol
+    from tlsprovider.twisted.web import AgentEndpoints, HTTPSPolicy
 
-__all__ = ["TLSClientEndpoint", "TLSFactory", "TLSProtocol", "TLSServerEndpoint"]
+__all__ = [
+    "AgentEndpoints",
+    "ContextFactory",
+    "HTTPSPolicy",
+    "KeyServer",
+    "TLSClientEndpoint",
+    "TLSFactory",
+    "TLSProtocol",
+    "TLSServerEndpoint",
+    "install",
+    "uninstall",
+]
 
 _HOMES = {
+    "AgentEndpoints": "tlsprovider.twisted.web",
+    "ContextFactory": "tlsprovider.twisted.context",
+    "HTTPSPolicy": "tlsprovider.twisted.web",
+    "KeyServer": "tlsprovider.twisted.keyserver",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",
     "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
+    "install": "tlsprovider.twisted.installing",
+    "uninstall": "tlsprovider.twisted.installing",
 }
 
 

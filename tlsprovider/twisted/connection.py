@@ -43,9 +43,9 @@ from twisted.python.failure import Failure
 
 from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
-from tlsprovider.twisted.answers import pursue
+from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.declarations import declare_as
-from tlsprovider.twisted.flow import ProducerGate
+from tlsprovider.twisted.flow import ProducerGate, send_now, sends_now
 
 if TYPE_CHECKING:
     from tlsprovider.interfaces import IEngine
@@ -58,6 +58,9 @@ CLOSE_TIMEOUT = 10.0
 """Seconds to wait for the peer's close_notify after ours, unless told otherwise."""
 SEAL_AT = 65536
 """So many bytes of plaintext are sealed at once: four full records, and as much as a TCP transport likes to hold."""
+SEND_NOW = 16384
+"""What is not longer than this is sent at once. More of it goes faster through the transport's own buffer, which pauses
+producers early, so that it all stays in the processor's cache."""
 
 log = Logger()
 
@@ -76,8 +79,10 @@ class TLSConnection(Protocol):
 
     # Most of a connection's life is spent with these values, so they are the class's and take no room in instances.
     _engine: IEngine | None = None
+    _connection: Any = None
     _wrapped_is_connected = False
     _handshake_done = False
+    _sends_now = False
     _driving = False
     _again = False
     _accepting = False
@@ -93,7 +98,7 @@ class TLSConnection(Protocol):
     _pending_size = 0
     _producer: ProducerGate | None = None
     _question: Question[Any] | None = None
-    _pursuit: Deferred[None] | None = None
+    _pursuit: Pursuit | None = None
     _deadline: IDelayedCall | None = None
     _turn: IDelayedCall | None = None
     _reason: Failure | None = None
@@ -112,6 +117,7 @@ class TLSConnection(Protocol):
         """Connect the wrapped protocol, which may write, lose or abort at once; then begin the handshake."""
         self.transport = transport
         self.connected = True
+        self._sends_now = sends_now(transport)
         declare_as(self, transport)
         self.factory.registerProtocol(self)
         self._wrapped_is_connected = not self._connectWrapped
@@ -120,7 +126,11 @@ class TLSConnection(Protocol):
         except Exception as problem:
             self._refuse(problem)
             return
+        if self._engine.is_server:
+            self._engine.peer_address = address_of(transport)
         self._accepting = True
+        if not self._connectWrapped:
+            self._lend_to_transport()
         self._set_deadline(self.handshakeTimeout, self._handshake_timed_out)
         if self._connectWrapped:
             self._wrapped_is_connected = True
@@ -129,8 +139,19 @@ class TLSConnection(Protocol):
             self._drive()
 
     def _make_engine(self) -> IEngine:
-        engine: IEngine = self.factory.makeEngine()
+        make: Callable[[], IEngine] | None = getattr(self.factory, "makeEngine", None)
+        if make is not None:
+            return make()
+        # A factory of Twisted's own. Whoever has none needs no pyOpenSSL.
+        from tlsprovider.twisted.stock import take_connection
+
+        self._connection, engine = take_connection(self)
         return engine
+
+    def _lend_to_transport(self) -> None:
+        from tlsprovider.twisted.stock import lend_to_transport
+
+        lend_to_transport(self)
 
     def _refuse(self, problem: Exception) -> None:
         """There is no engine: nothing can be said to the peer, but it must not be left waiting either."""
@@ -208,6 +229,9 @@ class TLSConnection(Protocol):
                 self.wrappedProtocol.connectionLost(reason)
         finally:
             self.wrappedProtocol = None
+            if self._connection is not None:
+                # A connection of pyOpenSSL refers to us, and its callbacks may.
+                self._connection = self._engine = None
             waiting, self._waiting = self._waiting, None
             for deferred in waiting or ():
                 deferred.errback(reason)
@@ -250,6 +274,8 @@ class TLSConnection(Protocol):
         self._handshake_done = True
         self._question = self._pursuit = None
         self._set_deadline(None)
+        if not self._connectWrapped:
+            self._lend_to_transport()
         if IHandshakeListener.providedBy(self.wrappedProtocol):
             self.wrappedProtocol.handshakeCompleted()
         if self._finished:
@@ -286,6 +312,11 @@ class TLSConnection(Protocol):
         """The peer's close_notify: it will send nothing more, but may well be reading (RFC 9846 section 6.1)."""
         self._read_closed = True
         if self.disconnecting:
+            if self._producer is not None and not self._producer.pulling:
+                # As TCP has it: who is asked for more is waited for to the end. Who writes when it pleases is not, as
+                # it may never unregister: an HTTPChannel that became a WebSocket doesn't.
+                self._stop_producer()
+                self._close()
             return
         half = IHalfCloseableProtocol(self.wrappedProtocol, None)
         if half is not None:
@@ -314,7 +345,10 @@ class TLSConnection(Protocol):
             return
         outgoing = engine.process_outgoing()
         if outgoing and not self._gone:
-            self.transport.write(outgoing)
+            if self._sends_now and len(outgoing) <= SEND_NOW:
+                send_now(self.transport, outgoing)
+            else:
+                self.transport.write(outgoing)
         if self._closing and engine.close_sent:
             self._close_sent(engine)
 
@@ -411,12 +445,14 @@ class TLSConnection(Protocol):
         """The engine has ended the connection: send its alert, and close."""
         engine = self._engine
         assert engine is not None
+        if self._finished:
+            # Aborted by a callback, which has given its own reason.
+            return
         if self._gone and isinstance(problem, TruncatedError):
             # The transport has ended, and knows more about it than TLS: see _judge.
             return
         if not isinstance(problem, TruncatedError):
-            # Without the traceback, whose frames belong to the engine and may hold secrets.
-            self._reason = self._reason or Failure(problem.with_traceback(None))
+            self._reason = self._reason or Failure(self._as_shown(problem, engine))
         elif not (self.disconnecting and engine.close_sent):
             self._reason = self._reason or self._cut_short()
         if isinstance(problem, HookError) and problem.__cause__ is not None:
@@ -428,6 +464,14 @@ class TLSConnection(Protocol):
         if self.connected:
             # The alert is small, but a peer that reads nothing could still keep the transport open for ever.
             self._set_deadline(self.closeTimeout or CLOSE_TIMEOUT, self.abortConnection)
+
+    def _as_shown(self, problem: TLSError, engine: IEngine) -> Exception:
+        """Without the traceback, whose frames belong to the engine and may hold secrets."""
+        if self._connection is None:
+            return problem.with_traceback(None)
+        from tlsprovider.twisted.stock import as_expected
+
+        return as_expected(problem, engine)
 
     def _finish(self) -> None:
         """TLS is over in both directions; the transport is to send what it has, and to close."""
@@ -473,8 +517,7 @@ class TLSConnection(Protocol):
         """Begin to wait for an answer; whether it is there already."""
         if question is not self._question:
             self._question = question
-            self._pursuit = pursue(question)
-            question.when_answered(self._answered)
+            self._pursuit = Pursuit(question, self.factory._clock, self._answered)
         return question.answered
 
     def _answered(self) -> None:

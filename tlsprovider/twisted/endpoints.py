@@ -83,8 +83,12 @@ class TLSClientEndpoint:
         endpoint = TLSClientEndpoint(HostnameEndpoint(reactor, "example.com", 443), ClientConfig(), "example.com")
         protocol = await endpoint.connect(factory)
 
-    ``hostname`` is whom the server's certificate must name. The other parameters are those of
-    :class:`~tlsprovider.twisted.TLSFactory`.
+    :param hostname: whom the server's certificate must name.
+    :param waitForHandshake: whether ``connect`` waits for the handshake. False is what Twisted's own endpoints do: the
+        Deferred fires when the inner endpoint is connected, and the protocol's ``connectionLost`` tells what went wrong
+        later.
+
+    The other parameters are those of :class:`~tlsprovider.twisted.TLSFactory`.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class TLSClientEndpoint:
         clock: IReactorTime | None = None,
         handshakeTimeout: float | None = HANDSHAKE_TIMEOUT,
         closeTimeout: float | None = CLOSE_TIMEOUT,
+        waitForHandshake: bool = True,
     ) -> None:
         if not isinstance(config, ClientConfig):
             raise ConfigError(f"config: a client endpoint needs a ClientConfig, got {config!r}")
@@ -104,6 +109,7 @@ class TLSClientEndpoint:
         self.config = config
         self.hostname = hostname
         self.provider = get_provider(provider)
+        self.waitForHandshake = waitForHandshake
         self._limits: _Limits = {"clock": clock, "handshakeTimeout": handshakeTimeout, "closeTimeout": closeTimeout}
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -120,4 +126,9 @@ class TLSClientEndpoint:
         except ConfigError:
             return defer.fail()
         connected = cast("Deferred[TLSProtocol]", self.endpoint.connect(factory))
-        return connected.addCallback(TLSProtocol.whenHandshakeCompleted)
+        return connected.addCallback(TLSProtocol.whenHandshakeCompleted if self.waitForHandshake else _wrapped)
+
+
+def _wrapped(protocol: TLSProtocol) -> IProtocol:
+    wrapped: IProtocol = protocol.wrappedProtocol
+    return wrapped

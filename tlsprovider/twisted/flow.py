@@ -6,9 +6,31 @@ from typing import Any
 
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
-__all__ = ["ProducerGate"]
+__all__ = ["ProducerGate", "send_now", "sends_now"]
+
+
+def sends_now(transport: object) -> bool:
+    """Whether :func:`send_now` is for this transport."""
+    return isinstance(transport, Connection)
+
+
+def send_now(transport: Any, data: bytes) -> None:
+    """``transport.write(data)``, but without waiting for the reactor to say that the socket takes it.
+
+    Nearly always it does, as nothing was sent for a while; asking the reactor first takes longer than sending. What the
+    socket doesn't take goes the usual way, and so does everything if anything is waiting already, or has gone wrong.
+    """
+    if transport.connected and not transport._tempDataBuffer and len(transport.dataBuffer) == transport.offset:
+        sent = transport.writeSomeData(data)
+        if sent == len(data):
+            return
+        # Otherwise it may also be an exception, which the reactor will find as well.
+        if isinstance(sent, int):
+            data = data[sent:]
+    transport.write(data)
 
 
 @implementer(IPushProducer)
@@ -19,11 +41,13 @@ class ProducerGate:
     sealed. The producer runs only while there is neither, and hears of changes only.
 
     A pull producer is asked again and again through the adapter that Twisted's own TLS uses for that.
+
+    :ivar pulling: whether it is one.
     """
 
     def __init__(self, producer: Any, streaming: bool, consumer: IConsumer) -> None:
         self._producer = producer if streaming else _PullToPush(producer, consumer)
-        self._pulling = not streaming
+        self.pulling = not streaming
         self._producerPaused = False
         self._full = False
         self._held = False
@@ -31,7 +55,7 @@ class ProducerGate:
 
     def start(self) -> None:
         """Begin to ask a pull producer. After registration: from now on it may write."""
-        if self._pulling:
+        if self.pulling:
             self._producer.startStreaming()
 
     def hold(self) -> None:
@@ -60,7 +84,7 @@ class ProducerGate:
 
     def stop_pulling(self) -> None:
         """The producer was unregistered and is not to be asked any more."""
-        if self._pulling:
+        if self.pulling:
             self._producer.stopStreaming()
 
     def _update(self) -> None:

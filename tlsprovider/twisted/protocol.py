@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,8 @@ from tlsprovider.twisted.flow import ProducerGate
 if TYPE_CHECKING:
     from OpenSSL.crypto import X509
 
-    from tlsprovider.interfaces import IEngine
+    from tlsprovider.twisted.handle import Handle
+
 
 __all__ = ["TLSProtocol"]
 
@@ -47,6 +49,16 @@ class TLSProtocol(TLSConnection):
     :ivar handshakeTimeout: seconds for the handshake; None for no limit.
     :ivar closeTimeout: seconds to wait for the peer's close_notify; 0 to close right after ours, None for no limit.
     """
+
+    _handle: Handle | None = None
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            """For ``isinstance``: programs ask whether a transport is of Twisted's TLS, and use what it then has."""
+            twisteds = sys.modules.get("twisted.protocols.tls")
+            return type(self) if twisteds is None else twisteds.BufferingTLSTransport
 
     # -- writing ------------------------------------------------------------------------------------------------------
 
@@ -147,14 +159,31 @@ class TLSProtocol(TLSConnection):
         name = None if self._engine is None else self._engine.alpn
         return None if name is None else name.encode("latin-1")
 
-    def getHandle(self) -> IEngine | None:
-        """The engine, with all there is to know about the connection; None before there is one."""
-        return self._engine
+    def getHandle(self) -> Any:
+        """All there is to know about the connection; None before there is any.
+
+        With :class:`~tlsprovider.twisted.TLSFactory` it is a :class:`~tlsprovider.twisted.handle.Handle`: it answers as
+        pyOpenSSL's connection would, and has the attributes of the engine, which itself is in ``engine``. With a
+        factory of Twisted's own it is what the connection creator made.
+        """
+        if self._connection is not None:
+            return self._connection
+        if self._handle is None and self._engine is not None:
+            # Few ask, so it is made only then.
+            from tlsprovider.twisted.handle import Handle
+
+            self._handle = Handle(self._engine)
+        return self._handle
+
+    @property
+    def _tlsConnection(self) -> Any:
+        """As Twisted's own has it: private, and asked for by applications all the same."""
+        return self.getHandle()
 
     def getPeerCertificate(self) -> X509 | None:
         """The peer's certificate as an object of pyOpenSSL, as applications of Twisted expect it; or None.
 
-        ``getHandle().peer_certificates`` has the whole chain as objects of ``cryptography``, and needs no pyOpenSSL.
+        ``getHandle().peer_certificates`` has the whole chain as objects of ``cryptography``.
         """
         chain: tuple[Any, ...] = () if self._engine is None else self._engine.peer_certificates
         if not chain:

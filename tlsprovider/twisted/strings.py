@@ -2,57 +2,32 @@
 
 A server::
 
-    tlsp:8443:cert=chain.pem:key=key.pem
-    tlsp:8443:cert=both.pem:interface=127.0.0.1:alpn=h2,http/1.1
-    tlsp:8443:cert=chain.pem:key=key.pem:clientCA=clients.pem:clientAuth=require
-    tlsp:endpoint=unix\\:/run/app.sock:cert=chain.pem:key=key.pem
-
-===================== =================================================================================================
-``cert=``             PEM file with the certificate and those that lead to its root. Needed.
-``key=``              PEM file with the private key; without it the key is in ``cert=`` too.
-``interface=``        the address to listen on, IPv4 or (``\\:\\:``) IPv6; all of IPv4 without it.
-``backlog=``          the length of the queue of connections to be accepted; 50 without it.
-``clientCA=``         PEM file with the certificates that client certificates must lead to.
-``clientAuth=``       ``none``, ``request`` or ``require``; ``require`` if there is a ``clientCA=``, else ``none``.
-===================== =================================================================================================
+    tlsp:8443:privateKey=both.pem
+    tlsp:8443:privateKey=key.pem:certKey=chain.pem:interface=127.0.0.1:alpn=h2,http/1.1
+    tlsp:8443:privateKey=/etc/certificates
+    tlsp:8443:privateKey=both.pem:clientCA=clients.pem:clientAuth=request
+    tlsp:endpoint=unix\\:/run/app.sock\\:mode=600:privateKey=both.pem
+    tlsp:unix:/run/app.sock:mode=600:privateKey=both.pem
 
 A client::
 
     tlsp:example.com:443
-    tlsp:10.0.0.7:8443:name=db.internal:ca=internal.pem
-    tlsp:endpoint=unix\\:/run/app.sock:name=app.internal
+    tlsp:10.0.0.7:8443:hostname=db.internal:trustRoots=internal.pem
+    tlsp:endpoint=unix\\:/run/app.sock:hostname=app.internal
 
-===================== =================================================================================================
-``ca=``               PEM file with the certificates to trust; those of the system without it.
-``name=``             whom the server's certificate must name; the host without it.
-``cert=``, ``key=``   the client's own certificate and key, as for the server.
-``insecure=``         ``yes``: take any certificate, which lets anybody in the middle read everything.
-``timeout=``          seconds for the connection, and again for the handshake; 30 without it.
-``bindAddress=``      the local address to connect from.
-``host=``, ``port=``  the two words at the beginning, by name.
-===================== =================================================================================================
+The words are those of Twisted's own ``ssl:`` and ``tls:``, and some more; :data:`tlsprovider.twisted.words.WORDS` and
+``docs/twisted.md`` have all of them. Within ``endpoint=`` a colon is written ``\\:``
+(``twisted.internet.endpoints.quoteStringArgument``). A server may have the endpoint in front instead, unmarked; then
+words that are not those of TLS are the endpoint's.
 
-Both::
-
-===================== =================================================================================================
-``endpoint=``         another endpoint string to put TLS on, in place of port, or host and port. As everywhere in such
-                      strings, a colon within is written ``\\:`` (``twisted.internet.endpoints.quoteStringArgument``).
-``alpn=``             application protocols in order of preference, with commas.
-``groups=``           key exchange groups in order of preference, with commas.
-``ciphers=``          cipher suites in order of preference, with commas.
-``provider=``         the TLS implementation; without it that of ``TLSPROVIDER_DEFAULT``, or ``native``.
-``handshakeTimeout=`` seconds for the handshake, 0 for no limit; 30 without it.
-``closeTimeout=``     seconds to wait for the peer's close_notify; 10 without it.
-===================== =================================================================================================
-
-A wrong word is a ValueError that says what is wrong with it; a file that can't be used is a
-:exc:`~tlsprovider.errors.ConfigError`, which is one as well.
+What can't be used is told when the string is read, by a :exc:`~tlsprovider.errors.ConfigError` (a ValueError): a word,
+a file, something that the provider does not support.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from twisted.internet.endpoints import (
@@ -60,199 +35,232 @@ from twisted.internet.endpoints import (
     TCP4ServerEndpoint,
     TCP6ServerEndpoint,
     clientFromString,
+    quoteStringArgument,
     serverFromString,
 )
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
 from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.crypto.certificates import load_pem_chain
+from tlsprovider.errors import ConfigError
 from tlsprovider.identity import Identity
-from tlsprovider.trust import TrustStore
+from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.trust import TrustStore, read_file
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
+from tlsprovider.twisted.words import WORDS, Words, list_of, number, path_of, port_number, seconds, yes_or_no
 
 __all__ = ["parse_client", "parse_server"]
 
-V = TypeVar("V")
-D = TypeVar("D")
+E = TypeVar("E")
+Text = str | bytes
 
-BOTH = ("endpoint", "alpn", "groups", "ciphers", "provider", "handshakeTimeout", "closeTimeout")
-SERVER = ("cert", "key", "interface", "backlog", "clientCA", "clientAuth", *BOTH)
-CLIENT = ("ca", "name", "cert", "key", "insecure", "timeout", "bindAddress", *BOTH)
-CLIENT_AUTH: tuple[Literal["none", "request", "require"], ...] = ("none", "request", "require")
+CLIENT_AUTH: dict[str, Literal["none", "request", "require"]] = {
+    "none": "none",
+    "request": "request",
+    "require": "require",
+    # As Java and nginx's users say.
+    "want": "request",
+    "need": "require",
+}
+# What of a server's words says where to listen, and not how to speak TLS.
+WHERE_TO_LISTEN = ("port", "interface", "backlog")
+COLONS = "a colon within endpoint= is written \\:"
 
 
-def parse_server(reactor: Any, args: Sequence[str | bytes], kwargs: Mapping[str, str | bytes]) -> TLSServerEndpoint:
+def parse_server(reactor: Any, args: Sequence[Text], kwargs: Mapping[str, Text]) -> TLSServerEndpoint:
     """The endpoint for a server's string, already cut into words by ``serverFromString``."""
-    words = _Words("server", ("port",), SERVER, args, kwargs)
-    trust = words.trust("clientCA")
+    words = Words("server", *_endpoint_in_front(args, kwargs))
+    trust = _trust(words, "clientCA")
     client_auth = words.get("clientAuth", _client_auth, "none" if trust is None else "require")
     if client_auth != "none" and trust is None:
-        raise ValueError(f"tlsp: server: clientAuth={client_auth} needs clientCA=, the file that says whom to believe")
-    identity = words.identity()
-    if identity is None:
-        raise ValueError("tlsp: server: cert= is missing, the PEM file with the server's certificate chain")
-    config = ServerConfig(identities=[identity], trust=trust, client_auth=client_auth, **words.common())
-    endpoint = _inner_server(reactor, words)
-    return TLSServerEndpoint(endpoint, config, **words.options(reactor, HANDSHAKE_TIMEOUT))
+        raise words.error(f"clientAuth={client_auth} needs clientCA=, the file that says whom to believe")
+    identities = _server_identities(words)
+    config = _config(words, ServerConfig, identities=identities, trust=trust, client_auth=client_auth)
+    inner = _inner_server(reactor, words, marked="endpoint" in kwargs)
+    endpoint = TLSServerEndpoint(inner, config, **_options(reactor, words, HANDSHAKE_TIMEOUT))
+    return _tried(words, endpoint, lambda: endpoint.provider.server_engine(config))
 
 
-def _inner_server(reactor: Any, words: _Words) -> IStreamServerEndpoint:
+def parse_client(reactor: Any, args: Sequence[Text], kwargs: Mapping[str, Text]) -> TLSClientEndpoint:
+    """The endpoint for a client's string, already cut into words by ``clientFromString``."""
+    words = Words("client", args, kwargs)
+    insecure = words.get("insecure", yes_or_no, False)
+    hostname = words.get("hostname", str, None) or words.get("host", str, None)
+    if hostname is None and not insecure:
+        raise words.error("hostname= is missing, whom the server's certificate must name")
+    config = _config(
+        words,
+        ClientConfig,
+        trust=_trust(words, "trustRoots") or TrustStore.system(),
+        identity=_identity(words, "certificate"),
+        insecure_skip_verify=insecure,
+    )
+    timeout = words.get("timeout", seconds, HANDSHAKE_TIMEOUT)
+    inner = _inner_client(reactor, words, timeout)
+    endpoint = TLSClientEndpoint(inner, config, hostname, **_options(reactor, words, timeout))
+    return _tried(words, endpoint, lambda: endpoint.provider.client_engine(config, hostname))
+
+
+def _tried(words: Words, endpoint: E, make_engine: Callable[[], object]) -> E:
+    """What the provider refuses is to be told now, and not by the first connection."""
+    try:
+        make_engine()
+    except ConfigError as problem:
+        raise words.error(problem) from None
+    return endpoint
+
+
+# -- the endpoint below -----------------------------------------------------------------------------------------------
+
+
+def _endpoint_in_front(args: Sequence[Text], kwargs: Mapping[str, Text]) -> tuple[Sequence[Text], Mapping[str, Text]]:
+    """``tlsp:unix:/run/app.sock:mode=600:cert=...`` as ``tlsp:endpoint=unix\\:/run/app.sock\\:mode=600:cert=...``."""
+    if not args or args[0].isdigit() or "endpoint" in kwargs:
+        return args, kwargs
+    about_tls = [word for word in WORDS if "server" in word.sides and word.name not in WHERE_TO_LISTEN]
+    known = {name for word in about_tls for name in (word.name, *word.also)}
+    ours = {name: value for name, value in kwargs.items() if name in known}
+    theirs = [_quoted(value).replace("=", "\\=") for value in args]
+    theirs += [f"{name}={_quoted(value)}" for name, value in kwargs.items() if name not in known]
+    return (), {**ours, "endpoint": ":".join(theirs)}
+
+
+def _quoted(value: Text) -> str:
+    text: str = quoteStringArgument(value.decode("utf-8") if isinstance(value, bytes) else value)
+    return text
+
+
+def _inner_server(reactor: Any, words: Words, marked: bool) -> IStreamServerEndpoint:
     if "endpoint" in words:
-        inner: IStreamServerEndpoint = serverFromString(reactor, words.read("endpoint", str))
+        words.refuse(
+            WHERE_TO_LISTEN, "with endpoint= this belongs within it: endpoint=tcp\\:8443\\:interface=127.0.0.1"
+        )
+        hint = COLONS if marked else "expected a port number or an endpoint"
+        inner: IStreamServerEndpoint = _nested(words, lambda description: serverFromString(reactor, description), hint)
         return inner
     interface = words.get("interface", str, "")
     kind = TCP6ServerEndpoint if ":" in interface else TCP4ServerEndpoint
-    endpoint: IStreamServerEndpoint = kind(
-        reactor, words.read("port", _port), words.get("backlog", _number, 50), interface
-    )
+    port, backlog = words.read("port", port_number), words.get("backlog", number, 50)
+    endpoint: IStreamServerEndpoint = kind(reactor, port, backlog, interface)
     return endpoint
 
 
-def parse_client(reactor: Any, args: Sequence[str | bytes], kwargs: Mapping[str, str | bytes]) -> TLSClientEndpoint:
-    """The endpoint for a client's string, already cut into words by ``clientFromString``."""
-    words = _Words("client", ("host", "port"), CLIENT, args, kwargs)
-    insecure = words.get("insecure", _yes_or_no, False)
-    name = words.get("name", str, None) or words.get("host", str, None)
-    if name is None and not insecure:
-        raise ValueError("tlsp: client: name= is missing, whom the server's certificate must name")
-    config = ClientConfig(
-        trust=words.trust("ca") or TrustStore.system(),
-        identity=words.identity(),
-        insecure_skip_verify=insecure,
-        **words.common(),
-    )
-    timeout = words.get("timeout", _seconds, HANDSHAKE_TIMEOUT)
-    endpoint = _inner_client(reactor, words, timeout)
-    return TLSClientEndpoint(endpoint, config, name, **words.options(reactor, timeout))
-
-
-def _inner_client(reactor: Any, words: _Words, timeout: float) -> IStreamClientEndpoint:
+def _inner_client(reactor: Any, words: Words, timeout: float) -> IStreamClientEndpoint:
+    # With endpoint= the host is only whom the certificate must name, and the port is nothing, as in Twisted's tls:.
+    port = words.get("port", port_number, 0)
     if "endpoint" in words:
-        inner: IStreamClientEndpoint = clientFromString(reactor, words.read("endpoint", str))
+        words.refuse(("bindAddress",), "with endpoint= this belongs within it: endpoint=tcp\\:...\\:bindAddress=...")
+        inner: IStreamClientEndpoint = _nested(
+            words, lambda description: clientFromString(reactor, description), COLONS
+        )
         return inner
     bind_address = words.get("bindAddress", str, None)
     endpoint: IStreamClientEndpoint = HostnameEndpoint(
-        reactor,
-        words.read("host", str),
-        words.read("port", _port),
-        timeout,
-        None if bind_address is None else (bind_address, 0),
+        reactor, words.read("host", str), port, timeout, None if bind_address is None else (bind_address, 0)
     )
     return endpoint
 
 
-class _Words:
-    """The words of one endpoint string by name, as text, also where the string was bytes.
-
-    ``places`` names the words that come first and need no name.
-    """
-
-    def __init__(
-        self,
-        side: str,
-        places: tuple[str, ...],
-        known: tuple[str, ...],
-        args: Sequence[str | bytes],
-        kwargs: Mapping[str, str | bytes],
-    ) -> None:
-        self.where = f"tlsp: {side}"
-        self._words = {name: _text(value) for name, value in kwargs.items()}
-        for name in self._words:
-            if name not in known and name not in places:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"; did you mean {near[0]!r}?" if near else "."
-                raise ValueError(f"{self.where}: unknown argument {name!r}{hint} Known: {', '.join(known)}")
-        free = [place for place in places if place not in self._words]
-        if len(args) > len(free):
-            raise ValueError(
-                f"{self.where}: {_text(args[len(free)])!r} is one word too many: expected tlsp:{':'.join(places)}"
-                " and then only name=value"
-            )
-        self._words.update(zip(free, map(_text, args), strict=False))
-        expected = f"expected tlsp:{':'.join(places)} or tlsp:endpoint=..."
-        for place in places:
-            if "endpoint" not in self._words and place not in self._words:
-                raise ValueError(f"{self.where}: {place} is missing; {expected}")
-            if "endpoint" in self._words and place in self._words:
-                raise ValueError(f"{self.where}: {place} {self._words[place]!r} and endpoint= are too much; {expected}")
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._words
-
-    def read(self, name: str, read: Callable[[str], V]) -> V:
-        """The word as ``read`` understands it."""
-        try:
-            return read(self._words[name])
-        except ValueError as problem:
-            raise ValueError(f"{self.where}: {name}={self._words[name]}: {problem}") from problem
-
-    def get(self, name: str, read: Callable[[str], V], default: D) -> V | D:
-        return self.read(name, read) if name in self._words else default
-
-    def identity(self) -> Identity | None:
-        """The certificate and key, if there are any."""
-        if "cert" in self:
-            return Identity.from_files(self.read("cert", str), self.get("key", str, None))
-        if "key" in self:
-            raise ValueError(f"{self.where}: key= needs cert=, the certificate that belongs to it")
-        return None
-
-    def trust(self, name: str) -> TrustStore | None:
-        return TrustStore.from_file(self.read(name, str)) if name in self else None
-
-    def common(self) -> dict[str, Any]:
-        """The fields of a configuration that both sides have."""
-        fields = {"alpn": "alpn", "groups": "groups", "ciphers": "cipher_suites"}
-        return {field: self.read(name, _list) for name, field in fields.items() if name in self}
-
-    def options(self, reactor: Any, handshake_timeout: float) -> dict[str, Any]:
-        """The parameters of an endpoint that both sides have."""
-        return {
-            "provider": self.get("provider", str, None),
-            "clock": reactor,
-            "handshakeTimeout": self.get("handshakeTimeout", _seconds, handshake_timeout) or None,
-            "closeTimeout": self.get("closeTimeout", _seconds, CLOSE_TIMEOUT),
-        }
-
-
-def _text(value: str | bytes) -> str:
-    return value.decode("utf-8") if isinstance(value, bytes) else value
-
-
-def _list(text: str) -> list[str]:
-    return [part for part in text.split(",") if part]
-
-
-def _number(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise ValueError("expected a number")
-    return int(text)
-
-
-def _port(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
-        raise ValueError("expected a port number (for TLS on another endpoint: endpoint=tcp\\:8443 and the like)")
-    return int(text)
-
-
-def _seconds(text: str) -> float:
+def _nested(words: Words, parse: Callable[[str], E], hint: str) -> E:
+    description = words.read("endpoint", str)
     try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1.0
-    if not 0 <= seconds < float("inf"):
-        raise ValueError("expected a number of seconds")
-    return seconds
+        return parse(description)
+    except Exception as problem:
+        # Each kind of endpoint has its own way to say that it does not understand.
+        text = str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"
+        raise words.error(f"endpoint={description}: {text} ({hint})") from problem
 
 
-def _yes_or_no(text: str) -> bool:
-    if text not in ("yes", "no"):
-        raise ValueError("expected yes or no")
-    return text == "yes"
+# -- certificates -----------------------------------------------------------------------------------------------------
+
+
+def _server_identities(words: Words) -> IdentityDirectory | list[Identity]:
+    paths = {path for path in (words.path("privateKey"), words.path("certKey")) if path is not None}
+    if any(path.is_dir() for path in paths):
+        return _directory(words, paths)
+    identity = _identity(words, "certKey")
+    if identity is not None:
+        return [identity]
+    try:
+        # Twisted's ssl: has this default.
+        return [Identity.from_files("server.pem")]
+    except ConfigError as problem:
+        missing = "privateKey= is missing, the PEM file with the server's key and certificates, or a directory of such"
+        raise words.error(f"{missing}; {problem}") from None
+
+
+def _directory(words: Words, paths: set[Path]) -> IdentityDirectory:
+    """All certificates of a directory, chosen by name, and read again when they change."""
+    words.refuse(("extraCertChain",), "the files of a directory hold whole chains")
+    if len(paths) > 1:
+        raise words.error(f"{words.written('privateKey', 'certKey')}: a directory holds both; give it alone")
+    try:
+        return IdentityDirectory(paths.pop())
+    except ConfigError as problem:
+        raise words.error(f"{words.written('privateKey', 'certKey')}: {problem}") from None
+
+
+def _identity(words: Words, certificate: str) -> Identity | None:
+    """The certificates and the key. One file with both may be given by either word."""
+    chain, key = words.path(certificate), words.path("privateKey")
+    where = chain or key
+    if where is None:
+        words.refuse(("extraCertChain",), "it needs privateKey=, the key and certificate that it continues")
+        return None
+    try:
+        identity = Identity.from_files(where, key)
+        extra = words.path("extraCertChain")
+        return identity if extra is None else _continued(identity, extra)
+    except ConfigError as problem:
+        raise words.error(f"{words.written('privateKey', certificate, 'extraCertChain')}: {problem}") from None
+
+
+def _continued(identity: Identity, path: Path) -> Identity:
+    assert identity.private_key is not None
+    more = load_pem_chain(read_file(path), path.name)
+    certificates = dict.fromkeys((*identity.certificates, *more))
+    return Identity.from_crypto(certificates, identity.private_key)
+
+
+def _trust(words: Words, name: str) -> TrustStore | None:
+    return words.get(name, _trust_at, None)
+
+
+def _trust_at(text: str) -> TrustStore:
+    path = path_of(text)
+    return TrustStore.from_directory(path) if path.is_dir() else TrustStore.from_file(path)
+
+
+# -- the rest ---------------------------------------------------------------------------------------------------------
+
+
+def _config(words: Words, kind: Any, **fields: Any) -> Any:
+    given = words.fields(
+        {
+            "alpn": ("alpn", list_of),
+            "groups": ("groups", list_of),
+            "ciphers": ("cipher_suites", list_of),
+            "minVersion": ("min_version", str),
+        }
+    )
+    try:
+        return kind(**fields, **given)
+    except ConfigError as problem:
+        raise words.error(problem) from None
+
+
+def _options(reactor: Any, words: Words, handshake_timeout: float) -> dict[str, Any]:
+    """The parameters of an endpoint that both sides have."""
+    return {
+        "provider": words.get("provider", str, None),
+        "clock": reactor,
+        "handshakeTimeout": words.get("handshakeTimeout", seconds, handshake_timeout) or None,
+        "closeTimeout": words.get("closeTimeout", seconds, CLOSE_TIMEOUT),
+    }
 
 
 def _client_auth(text: str) -> Literal["none", "request", "require"]:
-    for choice in CLIENT_AUTH:
-        if text == choice:
-            return choice
-    raise ValueError("expected none, request or require")
+    if text not in CLIENT_AUTH:
+        raise ValueError("expected none, request or require")
+    return CLIENT_AUTH[text]

@@ -16,11 +16,11 @@ __all__ = ["Reader", "u8", "u16", "u16_list", "u24", "u32", "vector8", "vector16
 
 
 class Reader:
-    """Reads ``data`` from front to back; ``what`` names it in errors."""
+    """Reads ``data`` from front to back; ``what``, as text, names it in errors."""
 
     __slots__ = ("_data", "_end", "_position", "_what")
 
-    def __init__(self, data: bytes, what: str, position: int = 0) -> None:
+    def __init__(self, data: bytes, what: object, position: int = 0) -> None:
         self._data = data
         self._what = what
         self._position = position
@@ -61,23 +61,26 @@ class Reader:
 
     def vector8(self, least: int = 0, most: int = 0xFF) -> bytes:
         """``opaque name<least..most>`` with one byte of length."""
-        return self._bounded(self.u8(), least, most)
+        return self._vector(1, least, most)
 
     def vector16(self, least: int = 0, most: int = 0xFFFF) -> bytes:
-        return self._bounded(self.u16(), least, most)
+        return self._vector(2, least, most)
 
     def vector24(self, least: int = 0, most: int = 0xFFFFFF) -> bytes:
-        return self._bounded(self.u24(), least, most)
+        return self._vector(3, least, most)
 
-    def _bounded(self, length: int, least: int, most: int) -> bytes:
-        if not least <= length <= most:
-            raise self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
-        start = self._position
+    def _vector(self, length_bytes: int, least: int, most: int) -> bytes:
+        data = self._data
+        start = self._position + length_bytes
+        # When it is cut short inside the length, so is what comes behind it.
+        length = int.from_bytes(data[self._position : start], "big")
         stop = start + length
+        if start <= self._end and not least <= length <= most:
+            raise self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
         if stop > self._end:
             raise self.fault("is cut short")
         self._position = stop
-        return self._data[start:stop]
+        return data[start:stop]
 
     def u16_list(self, *, length_bytes: int = 2) -> tuple[int, ...]:
         """``uint16 name<2..>``: at least one number."""

@@ -64,15 +64,20 @@ ALLOWED: Final[Mapping[int, In]] = {
     X.encrypted_client_hello: In.CH | In.HRR | In.EE,
 }
 
-# The same table turned round, as the reader of a message needs it: what is known and may not be there.
-_FORBIDDEN: Final = {
-    message: frozenset(number for number, allowed in ALLOWED.items() if message not in allowed) for message in In
+# The same table turned round, as the reader of a message needs it: what is known and may not be there, and how to call
+# the block in an error.
+_RULES: Final = {
+    message: (
+        frozenset(int(number) for number, allowed in ALLOWED.items() if message not in allowed),
+        f"the extensions of {message.name}",
+    )
+    for message in In
 }
-_NAMES: Final = {message: f"the extensions of {message.name}" for message in In}
 
 
 def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    return vector16(b"".join([u16(number) + vector16(content) for number, content in extensions]))
+    entries = [number.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content for number, content in extensions]
+    return vector16(b"".join(entries))
 
 
 def decode_block(reader: Reader, message: In, offered: Container[int] | None = None) -> dict[int, bytes]:
@@ -81,15 +86,23 @@ def decode_block(reader: Reader, message: In, offered: Container[int] | None = N
     ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
     by whoever looks them up). The cookie of HelloRetryRequest is the one answer that needs no question.
     """
-    block = Reader(reader.vector16(), _NAMES[message])
-    forbidden = _FORBIDDEN[message]
+    forbidden, name = _RULES[message]
+    block = reader.vector16()
+    end = len(block)
+    position = 0
     extensions: dict[int, bytes] = {}
-    while block.more:
-        number = block.u16()
-        content = block.vector16()
+    # Without a Reader: this runs for every extension of every message.
+    while position < end:
+        start = position + 4
+        if start > end:
+            raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
+        number = block[position] << 8 | block[position + 1]
+        position = start + (block[position + 2] << 8 | block[position + 3])
+        if position > end:
+            raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
         if number in extensions:
             raise PeerFault(Fault.DUPLICATE_EXTENSION, str(X(number)))
-        extensions[number] = content
+        extensions[number] = block[start:position]
         if number in forbidden:
             raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(number)} in {message.name}")
         if offered is not None and number not in offered and not (number == X.cookie and message is In.HRR):
@@ -127,7 +140,7 @@ def encode_u16s(numbers: Iterable[int]) -> bytes:
 
 
 def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
-    reader = Reader(content, number.name)
+    reader = Reader(content, number)
     numbers = reader.u16_list()
     reader.end()
     return numbers
@@ -161,7 +174,7 @@ def decode_offered_versions(content: bytes) -> tuple[int, ...]:
 
 def decode_selected_u16(content: bytes, number: X) -> int:
     """selected_version (section 4.3.1), and selected_group of HelloRetryRequest (4.3.8)."""
-    reader = Reader(content, number.name)
+    reader = Reader(content, number)
     value = reader.u16()
     reader.end()
     return value
@@ -288,7 +301,7 @@ def decode_max_early_data(content: bytes) -> int:
 
 def decode_empty(content: bytes, number: X) -> None:
     """An extension whose presence is all that it says."""
-    Reader(content, number.name).end()
+    Reader(content, number).end()
 
 
 # An OCSP request without responder IDs and request extensions: RFC 6066 section 8.

@@ -14,7 +14,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u24, u32, vector8, vector16, vector24
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
 __all__ = [
@@ -45,11 +45,7 @@ DOWNGRADE_TLS11: Final = b"DOWNGRD\x00"
 
 
 def encode_message(kind: HandshakeType, body: bytes) -> bytes:
-    return u8(kind) + u24(len(body)) + body
-
-
-def _body(data: bytes, what: str) -> Reader:
-    return Reader(data, what, position=HEADER_LENGTH)
+    return (kind << 24 | len(body)).to_bytes(HEADER_LENGTH, "big") + body
 
 
 @attrs.frozen
@@ -68,7 +64,7 @@ class ClientHello:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = _body(data, "ClientHello")
+        reader = Reader(data, "ClientHello", HEADER_LENGTH)
         version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
         cipher_suites, compression = reader.u16_list(), reader.vector8(1)
         extensions = decode_block(reader, In.CH) if reader.more else None
@@ -116,18 +112,24 @@ class ServerHello:
         What an older server sends is read as far as the version takes, so that the fault can say what it is: its
         extensions follow other rules, and are not held against this version's table.
         """
-        reader = _body(data, "ServerHello")
+        reader = Reader(data, "ServerHello", HEADER_LENGTH)
         version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
         suite, compression = reader.u16(), reader.u8()
         if not reader.more:
             return cls(version, random, session_id, suite, compression, {}, data)
         block = reader.rest()
-        if not _names_version(block):
-            return cls(version, random, session_id, suite, compression, {}, data)
         reader = Reader(block, "ServerHello")
         message = In.HRR if random == HELLO_RETRY_RANDOM else In.SH
-        extensions = decode_block(reader, message, offered)
-        reader.end()
+        try:
+            extensions = decode_block(reader, message, offered)
+        except PeerFault:
+            if _names_version(block):
+                raise
+            extensions = {}
+        else:
+            reader.end()
+        if X.supported_versions not in extensions:
+            extensions = {}
         return cls(version, random, session_id, suite, compression, extensions, data)
 
     @staticmethod
@@ -161,7 +163,7 @@ class EncryptedExtensions:
 
     @classmethod
     def decode(cls, data: bytes, offered: Container[int]) -> Self:
-        reader = _body(data, "EncryptedExtensions")
+        reader = Reader(data, "EncryptedExtensions", HEADER_LENGTH)
         extensions = decode_block(reader, In.EE, offered)
         reader.end()
         return cls(extensions)
@@ -181,7 +183,7 @@ class CertificateRequest:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = _body(data, "CertificateRequest")
+        reader = Reader(data, "CertificateRequest", HEADER_LENGTH)
         context = reader.vector8()
         extensions = decode_block(reader, In.CR)
         reader.end()
@@ -211,7 +213,7 @@ class Certificate:
     @classmethod
     def decode(cls, data: bytes, requested: Container[int], most: int) -> Self:
         """``requested``: the extensions that this side asked for; ``most``: how many certificates it accepts."""
-        reader = _body(data, "Certificate")
+        reader = Reader(data, "Certificate", HEADER_LENGTH)
         context = reader.vector8()
         chain = Reader(reader.vector24(), "Certificate")
         reader.end()
@@ -239,7 +241,7 @@ class CertificateVerify:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = _body(data, "CertificateVerify")
+        reader = Reader(data, "CertificateVerify", HEADER_LENGTH)
         scheme, signature = reader.u16(), reader.vector16()
         reader.end()
         return cls(scheme, signature)
@@ -255,7 +257,7 @@ class Finished:
 
     @staticmethod
     def decode(data: bytes, length: int) -> bytes:
-        reader = _body(data, "Finished")
+        reader = Reader(data, "Finished", HEADER_LENGTH)
         verify_data = reader.take(length)
         reader.end()
         return verify_data
@@ -275,7 +277,7 @@ class KeyUpdate:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = _body(data, "KeyUpdate")
+        reader = Reader(data, "KeyUpdate", HEADER_LENGTH)
         value = reader.u8()
         reader.end()
         if value > 1:
@@ -300,7 +302,7 @@ class NewSessionTicket:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = _body(data, "NewSessionTicket")
+        reader = Reader(data, "NewSessionTicket", HEADER_LENGTH)
         lifetime, age_add = reader.u32(), reader.u32()
         nonce, ticket = reader.vector8(), reader.vector16(1)
         extensions = decode_block(reader, In.NST)
@@ -325,7 +327,7 @@ class EndOfEarlyData:
 
     @staticmethod
     def decode(data: bytes) -> None:
-        _body(data, "EndOfEarlyData").end()
+        Reader(data, "EndOfEarlyData", HEADER_LENGTH).end()
 
     @staticmethod
     def encode() -> bytes:
