@@ -20,8 +20,8 @@ from test_properties import connected
 
 from benchmarks import adversarial
 from benchmarks.adversarial import ATTACKS, STATES, Attack, cost_per_byte, in_records, memory_of, unfinished
-from tlsprovider import record
 from tlsprovider import engine as engines
+from tlsprovider import record
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority

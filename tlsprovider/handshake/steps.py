@@ -160,7 +160,9 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        keylog = self.config.keylog
+        if keylog is not None:
+            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
