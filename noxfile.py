@@ -89,7 +89,7 @@ def bogo(session: nox.Session) -> None:
 def twisted_suite(session: nox.Session) -> None:
     """Twisted's own tests of TLS, as they are and with each of ours in Twisted's place; see docs/twisted_suite.md."""
     session.install("-e", ".", "twisted[http2,test,websocket]")
-    for seam in session.posargs or ("stock", "protocol"):
+    for seam in session.posargs or ("stock", "protocol", "lookalike"):
         session.run("python", "-m", "twisted_suite", "--seam", seam, env={"PYTHONPATH": "tests"})
 
 
