@@ -1,19 +1,19 @@
 """TLS in Twisted over loopback sockets: Twisted's own and ours, both ends in this process, by turns.
 
-Everybody shows the same P-256 certificate and uses X25519 and AES-128-GCM, without resumption. Three are measured:
+=============  =========================================================================================================
+Twisted's own  ``CertificateOptions``, ``optionsForClientTLS`` and Twisted's own protocol
+install()      the same after :func:`tlsprovider.twisted.install`: pyOpenSSL's connections, driven by our protocol
+ours           our endpoints with the native engine, no session reuse; for ``Agent`` our ``HTTPSPolicy``, ``install()``
+resuming       the same with session reuse, which is our default and which Twisted's own doesn't have
+=============  =========================================================================================================
 
-``stock``      ``CertificateOptions``, ``optionsForClientTLS`` and Twisted's own protocol
-``installed``  the same after :func:`tlsprovider.twisted.install`: pyOpenSSL's connections, driven by our protocol
-``native``     our endpoints with the native engine; for ``Agent`` our ``HTTPSPolicy`` after ``install()``
-
-Time is processor time, of both ends and of the reactor; memory is what an idle connection takes in a process that does
-nothing else.
+Time is processor time, of both ends and of the reactor. ``python -m benchmarks.twisted memory NAME COUNT`` prints the
+KiB that one idle connection takes, both ends together.
 """
 
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
 import subprocess
@@ -21,11 +21,10 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-import attrs
 from OpenSSL import SSL
 from OpenSSL._util import ffi, lib
 from OpenSSL.crypto import X509, PKey
@@ -46,17 +45,18 @@ from tlsprovider.identity import Identity
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import HTTPSPolicy, TLSClientEndpoint, TLSServerEndpoint, install, uninstall
 
-TITLE = "Twisted over loopback, both ends in one process"
+TITLE = "Twisted over loopback TCP, both ends in one process"
 
-STOCK = "Twisted's own TLS"
+STOCK, INSTALLED, OURS, RESUMING = "Twisted's own", "install()", "ours", "resuming"
 GROUP = "X25519"
 CHUNK = bytes(65536)
 BULK = 24 << 20
 PING = bytes(100)
-PINGS = 1000
+PINGS = 500
 CONNECTIONS, AT_ONCE = 40, 20
 REQUESTS = 8
 IDLE, QUICK_IDLE = 2000, 200
+GOAL_IDLE = 0.4
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -66,7 +66,7 @@ SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 class Stock:
     """Twisted's own TLS."""
 
-    name: ClassVar = "stock"
+    name: ClassVar = STOCK
 
     def __init__(self, terms: Terms) -> None:
         leaf, root = (X509.from_cryptography(one) for one in (terms.issued.certificate, terms.authority.certificate))
@@ -103,7 +103,7 @@ class Stock:
 class Installed(Stock):
     """Twisted's own configuration, driven by our protocol."""
 
-    name: ClassVar = "installed"
+    name: ClassVar = INSTALLED
 
     def begin(self) -> None:
         install()
@@ -112,15 +112,19 @@ class Installed(Stock):
 class Native:
     """Our own endpoints."""
 
-    name: ClassVar = "native"
+    name: ClassVar = OURS
 
     def __init__(self, terms: Terms) -> None:
         identity = Identity.from_crypto(terms.issued.certificates, terms.issued.private_key)
         trust = TrustStore.from_crypto([terms.authority.certificate])
-        chosen: dict[str, Any] = {"groups": [GROUP.lower()], "cipher_suites": [SUITE]}
-        self._server = ServerConfig(identities=[identity], tickets=None, **chosen)
-        self._client = ClientConfig(trust=trust, sessions=None, **chosen)
+        common: dict[str, Any] = {"groups": [GROUP.lower()], "cipher_suites": [SUITE]}
+        self._server = ServerConfig(identities=[identity], **common, **self.without("tickets"))
+        self._client = ClientConfig(trust=trust, **common, **self.without("sessions"))
         self._policy = HTTPSPolicy()
+
+    def without(self, field: str) -> dict[str, Any]:
+        """The field with which sessions are not reused."""
+        return {field: None}
 
     def begin(self) -> None:
         install()
@@ -141,7 +145,16 @@ class Native:
         return handle.cipher, handle.group.upper()
 
 
-CONTENDERS = (Stock, Installed, Native)
+class Resuming(Native):
+    """As they are unless told otherwise."""
+
+    name: ClassVar = RESUMING
+
+    def without(self, field: str) -> dict[str, Any]:
+        return {}
+
+
+CONTENDERS = (Stock, Installed, Native, Resuming)
 Contender = Stock | Native
 
 
@@ -305,45 +318,47 @@ async def request(who: Contender) -> float:
     return seconds / REQUESTS
 
 
-# With the goals for our endpoints by Twisted's own: of rates at least, of times at most.
-MEASURES: dict[str, tuple[Callable[[Contender], Coroutine[Any, Any, float]], float]] = {
-    "bulk to the server": (lambda who: send_bulk(who, to_server=True), 2.0),
-    "bulk to the client": (lambda who: send_bulk(who, to_server=False), 2.0),
-    "100 bytes and their answer": (ping, 0.75),
-    "connections, one by one": (lambda who: connect(who, 1), 0.6),
-    f"connections, {AT_ONCE} at once": (lambda who: connect(who, AT_ONCE), 0.6),
-    "requests of Agent, default policy": (request, 0.25),
+Work = Callable[[Contender], Coroutine[Any, Any, float]]
+CONNECTING, REQUESTING = "connect, handshake, 1 byte, close", "Agent, new connections, default policy"
+MEASURES: dict[str, tuple[float, Work]] = {
+    "bulk to the server": (2.0, lambda who: send_bulk(who, to_server=True)),
+    "bulk to the client": (2.0, lambda who: send_bulk(who, to_server=False)),
+    "ping-pong, 100 bytes": (0.75, ping),
+    CONNECTING: (0.6, lambda who: connect(who, 1)),
+    f"{CONNECTING}, {AT_ONCE} at once": (0.6, lambda who: connect(who, AT_ONCE)),
+    REQUESTING: (0.25, request),
 }
-IDLE_GOAL = 0.4
-SHOWN = {"native": "", "installed": ", install()"}
 
 
 async def compare(terms: Terms, rounds: int) -> list[Line]:
+    """Every measure for every contender; the first round is not counted."""
     contenders: list[Contender] = [kind(terms) for kind in CONTENDERS]
     for who in contenders:
         await _insist_on_terms(who)
-    seconds: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
-    for number in range(-1, rounds):
+    found: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
+    for number in range(rounds + 1):
         first = number % len(contenders)
         for who in contenders[first:] + contenders[:first]:
             who.begin()
-            for measure, (work, _) in MEASURES.items():
-                spent = await work(who)
-                if number >= 0:
-                    seconds[measure][who.name].append(spent)
+            for measure, (_, work) in MEASURES.items():
+                seconds = await work(who)
+                if number:
+                    found[measure][who.name].append(seconds)
     uninstall()
-    return [line for measure in MEASURES for line in _lines(measure, seconds[measure])]
+    return [line for measure, seconds in found.items() for line in _lines(measure, seconds)]
 
 
-def _lines(measure: str, seconds: Times) -> list[Line]:
-    lines = []
-    for name, shown in SHOWN.items():
-        # The goals are those of our own endpoints.
-        goal = MEASURES[measure][1] if name == "native" else None
-        what, ours, theirs = f"{measure}{shown}", seconds[name], seconds["stock"]
-        bulk = measure.startswith("bulk")
-        lines.append(rates(what, STOCK, BULK, ours, theirs, goal) if bulk else times(what, STOCK, ours, theirs, goal))
-    return lines
+def _lines(measure: str, found: Times) -> Iterator[Line]:
+    for name in found:
+        connects = measure.startswith((CONNECTING, REQUESTING))
+        if name == STOCK or (name == RESUMING and not connects):
+            continue
+        what = measure if name == OURS else f"{measure}: {name}"
+        goal = MEASURES[measure][0] if name == OURS else None
+        if measure.startswith("bulk"):
+            yield rates(what, STOCK, BULK, found[name], found[STOCK], goal)
+        else:
+            yield times(what, STOCK, found[name], found[STOCK], goal)
 
 
 async def _insist_on_terms(who: Contender) -> None:
@@ -390,25 +405,35 @@ def _resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
+def _idle_in_child(name: str, count: int) -> float:
+    """In a process of its own, where nobody else has left room."""
+    command = [sys.executable, "-m", "benchmarks.twisted", "memory", name, str(count)]
+    finished = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    return float(finished.stdout)
+
+
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
 def measure(run: Run) -> list[Line]:
-    """Runs the reactor, which can be done once in a process; so all of it has one of its own."""
-    rounds, idle_connections = (2, QUICK_IDLE) if run.quick else (min(run.rounds, 20), IDLE)
-    lines = [Line(**line) for line in json.loads(_in_child("compare", str(rounds)))]
-    kibibytes = {kind.name: float(_in_child("memory", kind.name, str(idle_connections))) for kind in CONTENDERS}
-    for name, shown in SHOWN.items():
-        what, found = f"both ends of {idle_connections:,} idle connections{shown}", kibibytes[name]
-        ratio = found / kibibytes["stock"]
-        goal = IDLE_GOAL if name == "native" else None
-        lines.append(Line(what, STOCK, "memory", found, "KiB each", kibibytes["stock"], ratio, goal))
+    """Everything above. Runs the reactor, so only once in a process."""
+    # A round takes seconds.
+    rounds = max(1, run.rounds // 4)
+    with tempfile.TemporaryDirectory() as folder:
+        # What a system trusts, and the benchmarks' authority: for the policies that nobody has configured.
+        bundle = Path(folder, "bundle.pem")
+        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + run.terms.authority.certificate_pem)
+        os.environ["SSL_CERT_FILE"] = str(bundle)
+        lines: list[Line] = _run(compare(run.terms, rounds))
+    count = QUICK_IDLE if run.quick else IDLE
+    theirs = _idle_in_child(STOCK, count)
+    for name in (INSTALLED, OURS):
+        ours = _idle_in_child(name, count)
+        what = f"one of {count:,} idle connections" + ("" if name == OURS else f": {name}")
+        lines.append(
+            Line(what, STOCK, "memory", ours, "KiB", theirs, ours / theirs, GOAL_IDLE if name == OURS else None)
+        )
     return lines
-
-
-def _in_child(*arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.twisted", *arguments]
-    return subprocess.run(command, stdout=subprocess.PIPE, text=True, timeout=600, check=True).stdout
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -428,22 +453,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return results[0]
 
 
-def main(what: str, *arguments: str) -> None:
-    terms = Terms.make()
-    if what == "memory":
-        name, count = arguments
-        (kind,) = [kind for kind in CONTENDERS if kind.name == name]
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        print(_run(idle(kind, terms, int(count))))
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        # What a system trusts, and the benchmarks' authority: for the policies that nobody has configured.
-        bundle = Path(folder, "bundle.pem")
-        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + terms.authority.certificate_pem)
-        os.environ["SSL_CERT_FILE"] = str(bundle)
-        lines = _run(compare(terms, int(*arguments)))
-    print(json.dumps([attrs.asdict(line) for line in lines]))
+def main(what: str, name: str, count: str) -> None:
+    if what != "memory":
+        raise SystemExit("python -m benchmarks.twisted memory NAME COUNT; for the rest python -m benchmarks twisted")
+    (kind,) = [kind for kind in CONTENDERS if kind.name == name]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print(_run(idle(kind, Terms.make(), int(count))))
 
 
 if __name__ == "__main__":

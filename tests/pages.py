@@ -15,7 +15,7 @@ from programs import Program, free_port
 from tlsprovider.crypto.authority import Authority
 
 ROOT = Path(__file__).parent.parent
-SECONDS = 30
+SECONDS = 50
 
 FENCE = re.compile(
     r"(?:<!-- run: (?P<name>.+?) -->\n)?```python\n(?P<code>.*?)```\n(?:\n```text\n(?P<output>.*?)```)?", re.DOTALL

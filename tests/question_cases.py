@@ -12,7 +12,8 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.iana import SignatureScheme
 from tlsprovider.identity import Identity
-from tlsprovider.questions import ChooseIdentity, ClientHelloReceived, Question, SignHandshake, VerifyPeer
+from tlsprovider.psk import ExternalPsk
+from tlsprovider.questions import ChooseIdentity, ClientHelloReceived, FindSession, Question, SignHandshake, VerifyPeer
 from tlsprovider.trust import TrustStore
 
 Hook = Callable[[Any], Any]
@@ -25,6 +26,7 @@ NAMES = [
     "signer",
     "verify_peer client",
     "verify_peer server",
+    "find_session",
 ]
 every_case = pytest.mark.parametrize("name", NAMES)
 
@@ -58,6 +60,7 @@ def make_cases(authority: Authority, trust: TrustStore) -> dict[str, Case]:
     alice_identity = Identity.from_crypto(alice.certificates, alice.private_key)
     client = ClientConfig(trust=trust, groups=["x25519"])
     server = ServerConfig(identities=[identity])
+    key = ExternalPsk(identity=b"a device", secret=bytes(range(32)))
     asking = attrs.evolve(server, client_auth="require", trust=trust)
 
     def signed(hook: Hook) -> Configs:
@@ -95,6 +98,12 @@ def make_cases(authority: Authority, trust: TrustStore) -> dict[str, Case]:
             VerifyPeer,
             lambda hook: (attrs.evolve(client, identity=alice_identity), attrs.evolve(asking, verify_peer=hook)),
             always(True),
+            True,
+        ),
+        Case(
+            FindSession,
+            lambda hook: (attrs.evolve(client, psks=[key], sessions=None), attrs.evolve(server, find_session=hook)),
+            always(key),
             True,
         ),
     ]

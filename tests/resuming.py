@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
+import attrs
 from loop import pump, transfer
 
 from tlsprovider.config import ClientConfig, ServerConfig
@@ -16,9 +17,10 @@ from tlsprovider.engine import NativeEngine
 from tlsprovider.events import Event
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
+from tlsprovider.session import Session
 from tlsprovider.trust import TrustStore
 
-__all__ = ["World", "identity", "messages_of", "passing", "trust"]
+__all__ = ["World", "a_session", "identity", "messages_of", "passing", "trust"]
 
 NATIVE = get_provider("native")
 
@@ -91,3 +93,10 @@ class World:
 def messages_of(events: Iterable[Event]) -> list[str]:
     """Names of the handshake messages that a side sent."""
     return [event.name for event in events if event.kind == "message_sent"]
+
+
+def a_session(**changes: Any) -> Session:
+    """A client's, fresh from a handshake."""
+    session = World().connect()[0].session
+    assert session is not None
+    return attrs.evolve(session, **changes)

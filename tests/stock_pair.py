@@ -65,7 +65,8 @@ def make_join(client_config: ClientConfig, server_config: ServerConfig) -> Stock
         limits: dict[str, Any] | None = None,
         **options: Any,
     ) -> Pair:
-        ours = attrs.evolve(client_config, groups=["x25519"], **(on_client or {}))
+        # No sessions: every handshake is a whole one.
+        ours = attrs.evolve(client_config, groups=["x25519"], sessions=None, **(on_client or {}))
         theirs = attrs.evolve(server_config, **(on_server or {}))
         limits = limits or {}
         return join_stock(

@@ -25,6 +25,7 @@ CODES = {
     "signer": ErrorCode.WANT_PRIVATE_KEY_OPERATION,
     "verify_peer client": ErrorCode.WANT_RETRY_VERIFY,
     "verify_peer server": ErrorCode.WANT_RETRY_VERIFY,
+    "find_session": ErrorCode.WANT_SESSION,
 }
 
 

@@ -20,15 +20,14 @@ from test_properties import connected
 
 from benchmarks import adversarial
 from benchmarks.adversarial import ATTACKS, STATES, Attack, cost_per_byte, in_records, memory_of, unfinished
-from tlsprovider import config, record, session
 from tlsprovider import engine as engines
+from tlsprovider import record
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.engine import NativeEngine
 from tlsprovider.errors import AlertReceived, CertificateFault, ClosedByPeer, Fault, PeerFault
 from tlsprovider.handshake import after, psk, server_psk, steps
-from tlsprovider.handshake import tickets as handshake_tickets
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
@@ -50,11 +49,7 @@ LIMITS = [
     (steps, "MAX_CHAIN", 10),
     (server_psk, "MAX_SKIPPED_EARLY_DATA", 16 * KIB),
     (psk, "MAX_TRIED", 8),
-    (handshake_tickets, "MAX_STATE", 8 * KIB),
     (tickets, "MAX_REMEMBERED", 100_000),
-    (session, "MAX_LIFETIME", 7 * 24 * 3600),
-    (config, "MAX_TICKET_COUNT", 8),
-    (config, "MAX_EARLY_DATA", 1024 * KIB),
     (engines, "MAX_WAITING", 64 * KIB),
     (engines, "MAX_UNREAD", 256 * KIB),
     (certificates, "MIN_RSA_BITS", 2048),

@@ -232,3 +232,19 @@ class TestHelpers:
                 assert await server.receive_some() == b""  # https_compatible
         with pytest.raises(trio.ClosedResourceError):
             await listener.accept()
+
+    @trio_run
+    async def test_a_connection_that_can_not_be_wrapped_is_closed(
+        self, server_config: ServerConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*args: object, **kwargs: object) -> None:
+            raise MemoryError
+
+        [listener] = await open_tls_listeners(0, server_config, "127.0.0.1")
+        async with listener:
+            monkeypatch.setattr("tlsprovider.trio.listener.TLSStream", fail)
+            near = await trio.testing.open_stream_to_socket_listener(listener.transport_listener)
+            async with near:
+                with pytest.raises(MemoryError):
+                    await listener.accept()
+                assert await near.receive_some() == b""

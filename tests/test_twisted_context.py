@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import attrs
@@ -30,10 +32,13 @@ from tlsprovider.crypto.authority import Authority
 from tlsprovider.errors import ConfigError, Fault, HookError, PeerFault
 from tlsprovider.iana import AlertDescription
 from tlsprovider.identity import Identity
+from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
+from tlsprovider.session import MemorySessions
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import ContextFactory
 from tlsprovider.twisted.pyopenssl import Connection, ConnectionFailed
+from tlsprovider.twisted.refused import RefusedEngine
 
 pytestmark = pytest.mark.usefixtures("logged")
 
@@ -58,6 +63,16 @@ class TestConnecting:
         assert pair.client.happened[:2] == pair.server.happened[:2] == ["made", "handshake"]
         assert isinstance(pair.client.reason, ConnectionDone) and isinstance(pair.server.reason, ConnectionDone)
         assert_over(pair)
+
+    def test_a_byte_at_a_time(self, join_ours: StockConnect) -> None:
+        pair = join_ours(start=False)
+        ends = [(pair.client_wire, pair.server_tls), (pair.server_wire, pair.client_tls)]
+        pair.client_tls.write(b"in crumbs")
+        for wire, other in ends * 3:
+            pair.clock.advance(0)
+            for byte in wire.getOutBuffer() or b"":
+                other.dataReceived(bytes([byte]))
+        assert pair.server.received == b"in crumbs"
 
     def test_both_close_at_once(self, join_ours: StockConnect) -> None:
         pair = join_ours()
@@ -98,6 +113,21 @@ class TestConnecting:
         assert verifyObject(IOpenSSLContextFactory, creator)
         assert verifyObject(IOpenSSLClientConnectionCreator, creator)
         assert verifyObject(IOpenSSLServerConnectionCreator, creator)
+
+    def test_sessions_are_resumed(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
+        config = attrs.evolve(client_config, sessions=MemorySessions())
+        creators = ContextFactory(config, "localhost"), ContextFactory(server_config)
+        reused = []
+        for _ in range(2):
+            pair = join_stock(*creators)
+            reused.append(pair.client_tls.getHandle().session_reused)
+            assert pair.client_tls.getPeerCertificate() is not None
+            pair.server_tls.write(b"with this go the tickets")
+            pair.flush()
+            pair.client_tls.loseConnection()
+            pair.flush()
+            assert_over(pair)
+        assert reused == [False, True]
 
     @pytest.mark.parametrize("provider", ["native", "openssl", "stdlib"])
     def test_each_provider(self, client_config: ClientConfig, server_config: ServerConfig, provider: str) -> None:
@@ -283,6 +313,10 @@ class TestCreatorsNeverRaise:
         assert ("a client needs a ClientConfig" if is_client else "a server needs a ServerConfig") in str(reason)
         assert "needs a" in logged.pop()
 
+    @pytest.mark.parametrize("is_server", [True, False])
+    def test_it_is_an_engine(self, is_server: bool) -> None:
+        assert verifyObject(IEngine, RefusedEngine(ConfigError("no"), is_server))
+
     def test_what_is_left_of_it(self, client_config: ClientConfig, logged: list[str]) -> None:
         connection = ContextFactory(client_config, "localhost").serverConnectionForTLS(None)
         logged.clear()
@@ -304,6 +338,7 @@ class TestMakingOne:
             ((ClientConfig(),), "a name is needed"),
             ((ClientConfig(min_version="TLSv1.2"), "localhost"), "does not support"),
             ((ClientConfig(), "localhost", "nobody"), "unknown provider"),
+            ((ClientConfig(), b"localhost"), "hostname: expected text"),
         ],
     )
     def test_mistakes_show_at_once(self, arguments: Any, words: str) -> None:
@@ -367,3 +402,22 @@ class TestEnds:
         assert isinstance(pair.server.reason, ConnectionFailed)
         assert pair.server.reason.alert is AlertDescription.bad_record_mac
         assert_over(pair)
+
+    @pytest.mark.parametrize("fails", [True, False])
+    def test_nothing_keeps_a_lost_connection(self, join_ours: StockConnect, fails: bool) -> None:
+        """Without the help of the garbage collector."""
+        stranger = TrustStore.from_crypto([Authority("somebody else").certificate])
+        gc.collect()
+        gc.disable()
+        try:
+            pair = join_ours(on_client={"trust": stranger} if fails else {}, start=False)
+            kept = [weakref.ref(one.getHandle()) for one in (pair.client_tls, pair.server_tls)]
+            pair.flush()
+            pair.client_tls.loseConnection()
+            pair.flush()
+            assert_over(pair)
+            pair.client.lost.clear()
+            pair.server.lost.clear()
+            assert [reference() for reference in kept] == [None, None]
+        finally:
+            gc.enable()

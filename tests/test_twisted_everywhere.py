@@ -292,6 +292,58 @@ def test_a_decision_that_takes_its_time(files: Files) -> None:
     assert result == [["localhost"], True, "TLSv1.3", "ConnectionDone"]
 
 
+async def bad_peers(reactor: Any, both: str, ca: str) -> list[Any]:
+    """Peers that say nothing after STARTTLS, or plain HTTP where TLS was expected: why the server lost them."""
+    from twisted.internet.defer import Deferred
+    from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+    from twisted.internet.protocol import Factory, Protocol
+
+    patient, _ = ours(both, ca)
+    hasty = type(patient)(patient.config, handshakeTimeout=0.05)
+    told: list[list[str]] = []
+
+    class Server(Protocol):
+        starts_tls = False
+
+        def connectionMade(self) -> None:
+            if self.starts_tls:
+                self.transport.startTLS(hasty)
+
+        def connectionLost(self, reason: Any) -> None:
+            told.append([reason.type.__name__, str(reason.value)])
+
+    class Starting(Server):
+        starts_tls = True
+
+    class Client(Protocol):
+        def __init__(self, words: bytes) -> None:
+            self.words = words
+            self.ended: Deferred[None] = Deferred()
+
+        def connectionMade(self) -> None:
+            self.transport.write(self.words)
+
+        def connectionLost(self, reason: Any) -> None:
+            self.ended.callback(None)
+
+    starting = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    ports = [
+        await starting.listen(Factory.forProtocol(Starting)),
+        reactor.listenSSL(0, Factory.forProtocol(Server), patient, interface="127.0.0.1"),
+    ]
+    for port, words in zip(ports, (b"", b"GET / HTTP/1.1\r\n\r\n"), strict=True):
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        await (await connectProtocol(endpoint, Client(words))).ended
+        await port.stopListening()
+    return told
+
+
+def test_bad_peers(files: Files) -> None:
+    (silent, why), (plain, words) = in_child(bad_peers, files.both, files.ca)
+    assert (silent, plain) == ("TimeoutError", "ConnectionFailed")
+    assert "took longer than 0.05 seconds" in why and "plain HTTP" in words
+
+
 async def serve_a_site(reactor: Any, both: str, ca: str) -> list[Any]:
     """A web server on ``listenSSL`` says by itself which application protocols it speaks."""
     import ssl

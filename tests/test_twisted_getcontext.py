@@ -63,6 +63,14 @@ class TestClient:
         assert outcome.theirs is not None
         assert outcome.ours is not None and str(outcome.ours.alert) == "unknown_ca"
 
+    def test_a_certificate_that_is_trusted_as_it_is(self, server_config: ServerConfig) -> None:
+        """As with our own verification, what is in a trust store need not be an authority."""
+        leaf = server_config.identities[0].certificates[0]
+        config = ClientConfig(trust=TrustStore.from_crypto([leaf]))
+        meet(server(server_config), as_client(config))
+        other = identity(Authority("somebody else"), "localhost")
+        assert collide(server(ServerConfig(identities=[other])), as_client(config)).theirs is not None
+
     def test_no_verification(self, server_config: ServerConfig) -> None:
         meet(server(server_config), as_client(ClientConfig(insecure_skip_verify=True), "whoever"))
 

@@ -84,6 +84,18 @@ class TestInterfaces:
         with pytest.raises(AttributeError, match="no_such_thing"):
             _ = pair.client_tls.no_such_thing
 
+    def test_programs_may_ask_for_twisteds_classes(self, connect: Connect) -> None:
+        """As autobahn does, before it uses what these have."""
+        from OpenSSL.SSL import Connection
+        from twisted.protocols.policies import ProtocolWrapper
+        from twisted.protocols.tls import TLSMemoryBIOProtocol
+
+        ours: Any = connect().client_tls
+        for kind in (TLSProtocol, TLSMemoryBIOProtocol, ProtocolWrapper):
+            assert isinstance(ours, kind)
+        assert isinstance(ours.getHandle(), Connection)
+        assert not isinstance(ours, Talker) and type(ours) is TLSProtocol
+
     def test_log_prefix(self, client_config: ClientConfig) -> None:
         protocol = tls(client_config, Talker(), Clock())
         assert protocol.logPrefix() == "Talker (TLS)"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gc
 import weakref
+from socket import MSG_PEEK
 from typing import Any
 
 import attrs
 import pytest
 from OpenSSL import SSL
 from OpenSSL.crypto import X509
+from service_identity import VerificationError
+from service_identity.pyopenssl import verify_hostname, verify_ip_address
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.authority import Authority
@@ -206,6 +209,14 @@ class TestData:
             ends[1].recv(0)
         assert ends[1].recv(10) == b"data"
 
+    def test_no_looking_without_taking(self, ends: Ends) -> None:
+        ends[0].send(b"data")
+        move(*ends)
+        for call in (lambda: ends[1].recv(4, MSG_PEEK), lambda: ends[1].recv_into(bytearray(4), None, MSG_PEEK)):
+            with pytest.raises(ValueError, match="MSG_PEEK"):
+                call()
+        assert ends[1].recv(4) == b"data"
+
     def test_bio_read_gives_everything(self, ends: Ends) -> None:
         ends[0].send(bytes(200_000))
         assert len(ends[0].bio_read(1)) > 200_000
@@ -340,12 +351,29 @@ class TestWhatIsKnown:
         assert exported[0] == exported[1] and len(exported[0]) == 16
         assert client.export_keying_material(b"EXPORTER-mine", 16) != exported[0]
 
-    def test_finished(self, ends: Ends) -> None:
-        client, server = ends
+    def test_what_others_do_with_it(self, ends: Ends) -> None:
+        """The package with which applications check names."""
+        verify_hostname(ends[0], "localhost")  # type: ignore[arg-type]
+        verify_ip_address(ends[0], "127.0.0.1")  # type: ignore[arg-type]
+        with pytest.raises(VerificationError):
+            verify_hostname(ends[0], "elsewhere.example")  # type: ignore[arg-type]
+
+    def test_nothing_to_export_yet(self, before: Ends) -> None:
+        with pytest.raises(ConnectionFailed, match="nothing to export yet"):
+            before[0].export_keying_material(b"EXPORTER-mine", 16)
+
+    @pytest.mark.parametrize(("provider", "length"), [("native", 32), ("openssl", 32), ("stdlib", None)])
+    def test_finished(self, configs: tuple[ClientConfig, ServerConfig], provider: str, length: int | None) -> None:
+        """For channel bindings of the old kind."""
+        client_config = attrs.evolve(configs[0], groups=ClientConfig().groups)
+        client, server = ends = make(client_config, configs[1], provider)
+        assert client.get_finished() is server.get_peer_finished() is None
+        shake(ends)
         assert client.get_finished() == server.get_peer_finished()
         assert server.get_finished() == client.get_peer_finished()
-        assert {len(client.get_finished() or b""), len(server.get_finished() or b"")} == {32}
-        assert client.get_finished() != server.get_finished()
+        for content in (client.get_finished(), server.get_finished()):
+            assert content is None if length is None else content is not None and len(content) == length
+        assert length is None or client.get_finished() != server.get_finished()
 
     def test_the_name_of_an_address(self, client_config: ClientConfig) -> None:
         engine: IEngine = get_provider("native").client_engine(client_config, "127.0.0.1")

@@ -97,6 +97,8 @@ class TestServerStrings:
         assert isinstance(inner, UNIXServerEndpoint)
         assert inner._address == "/run/a:b=c" and inner._mode == 0o600
         assert endpoint.config.alpn == ("h2",)
+        with pytest.raises(ConfigError, match="unexpected keyword argument 'timeout'"):
+            server_words(f"tlsp:unix:/run/app.sock:timeout=5:privateKey={files.both}")
         proxied = server_words(f"tlsp:haproxy:tcp:8443:interface=127.0.0.1:privateKey={files.both}").endpoint
         assert (proxied._wrappedEndpoint._port, proxied._wrappedEndpoint._interface) == (8443, "127.0.0.1")
 
@@ -189,6 +191,8 @@ class TestServerStrings:
             ("tlsp:8443:cert=CERT:certKey=CERT", "certKey is given twice; certKey and cert are one"),
             ("tlsp:endpoint=nonsense\\:1:cert=CERT", "Unknown endpoint type: 'nonsense'"),
             ("tlsp:8443", "privateKey= is missing, .*; server.pem: can't be read: No such file"),
+            ("tlsp:8443:privateKey=", "privateKey=: expected the name of a file or directory"),
+            ("tlsp:8443:cert=CERT:clientCA=", "clientCA=: expected the name of a file or directory"),
             ("tlsp:8443:extraCertChain=CERT", "extraCertChain=.*: it needs privateKey="),
             (
                 "tlsp:8443:privateKey=KEY",

@@ -285,9 +285,9 @@ class NativeEngine:
         self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
     ) -> None:
         self._config = handshake.config
+        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         if isinstance(handshake, ServerHandshake):
             self._early = handshake.early
-        self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
         self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")

@@ -12,9 +12,6 @@ from tlsprovider.twisted.pyopenssl import Connection
 from twisted_suite.recording import RecordingContext
 
 KNOWN: dict[str, tuple[str, ...]] = {
-    "It insists on a genuine OpenSSL.SSL.Connection; ours only behaves as one.": (
-        "twisted.protocols.test.test_tls.TLSMemoryBIOTests.test_getHandle",
-    ),
     "It insists on the class OpenSSL.SSL.Error itself; ours is a subclass, which says more.": (
         "twisted.test.test_sslverify.MultipleCertificateTrustRootTests.test_trustRootFromCertificatesUntrusted",
         "twisted.test.test_sslverify.TrustRootTests.test_trustRootPlatformRejectsUntrustedCA",

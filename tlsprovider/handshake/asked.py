@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Final
 
 import attrs
 
@@ -10,7 +10,7 @@ from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import NamedGroup
 from tlsprovider.wire import extensions as ext
-from tlsprovider.wire.extensions import Extensions, OfferedPsks
+from tlsprovider.wire.extensions import OfferedPsks
 from tlsprovider.wire.messages import ClientHello
 
 __all__ = ["Asked", "decode_asked"]
@@ -30,10 +30,8 @@ class Asked:
     psk_modes: bytes
 
 
-def _insist(extensions: Extensions, needed: Iterable[X]) -> None:
-    for number in needed:
-        if number not in extensions:
-            raise PeerFault(Fault.MISSING_EXTENSION, f"{number} in ClientHello")
+# Section 9.2.
+NEEDED: Final = (X.signature_algorithms, X.supported_groups, X.key_share)
 
 
 def decode_asked(hello: ClientHello) -> Asked:
@@ -46,9 +44,13 @@ def decode_asked(hello: ClientHello) -> Asked:
     modes = extensions.get(X.psk_key_exchange_modes)
     if psks is not None and modes is None:
         raise PeerFault(Fault.PSK_WITHOUT_MODES)
-    _insist(extensions, (X.supported_groups, X.key_share) if psks is None or X.key_share in extensions else ())
-    _insist(extensions, (X.signature_algorithms,) if psks is None else ())
-    schemes, known, shared = map(extensions.get, (X.signature_algorithms, X.supported_groups, X.key_share))
+    for needed in NEEDED if psks is None else ():
+        if needed not in extensions:
+            raise PeerFault(Fault.MISSING_EXTENSION, f"{needed} in ClientHello")
+    schemes = extensions.get(X.signature_algorithms)
+    known, shared = extensions.get(X.supported_groups), extensions.get(X.key_share)
+    if (known is None) is not (shared is None):
+        raise PeerFault(Fault.MISSING_EXTENSION, "supported_groups or key_share in ClientHello, without the other")
     groups = ext.decode_u16s(known, X.supported_groups) if known is not None else ()
     shares = dict(ext.decode_key_shares(shared)) if shared is not None else {}
     listed = frozenset(groups)

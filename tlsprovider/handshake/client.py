@@ -120,13 +120,14 @@ class ClientHandshake(Steps):
         # Where sessions for this connection are kept; the port is for whoever knows it to say.
         self.port: int | None = None
         self.session: Session | None = None
+        self._session_key: SessionKey | None = None
         self.early = b""
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
         psks = self._choose_psks()
-        peer = await self._verify_early(psks)
+        peer = await self._verify_early(psks) if self.early and psks else None
         offer = self._send_client_hello(psks, early=peer is not None)
-        early = self._send_early_data(offer)
+        early = self._send_early_data(offer) if offer.early else None
         hello, suite = await self._read_server_hello(offer, None)
         if hello.is_retry_request:
             offer, retry = self._retry(offer, hello, suite), hello
@@ -148,7 +149,7 @@ class ClientHandshake(Steps):
         identity = await self._send_certificate(request)
         self.send_finished(ours)
         self.change_write_keys(secrets.write)
-        session_key = self._session_key(request) if psk is None or psk.session is not None else None
+        session_key = self._keeps_sessions(request, psk)
         if session_key is not None:
             secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
@@ -166,23 +167,25 @@ class ClientHandshake(Steps):
 
     # -- sessions, section 2.2 -------------------------------------------------------------------------------------
 
-    def _session_key(self, request: CertificateRequest | None = None) -> SessionKey | None:
-        """Where sessions of this connection belong; None: they are not kept.
-
-        A hook that chose our certificate wants to be asked again, and without a name nobody knows whose session it is.
-        """
-        config = self.config
-        if config.sessions is None or self.server_name is None:
-            return None
-        if request is not None and config.choose_identity is not None:
-            return None
-        return SessionKey(self.server_name.lower(), self.port, fingerprint(config))
-
     def _choose_psks(self) -> tuple[Psk, ...]:
         """What to offer: a session if there is one, and the keys that were given beforehand."""
-        given = tuple(externals(self.config).values()) if self.config.psks else ()
-        key = self._session_key()
-        return given if key is None else self._choose_session(key) + given
+        config = self.config
+        given = tuple(externals(config).values()) if config.psks else ()
+        if config.sessions is None or self.server_name is None:
+            # Without a name nobody knows whose session it is.
+            return given
+        self._session_key = SessionKey(self.server_name.lower(), self.port, fingerprint(config))
+        return self._choose_session(self._session_key) + given
+
+    def _keeps_sessions(self, request: CertificateRequest | None, psk: Psk | None) -> SessionKey | None:
+        """Where sessions of this connection belong; None: they are not kept.
+
+        A session stands for certificates, so a key from outside begets none; and a hook that chose ours is to be asked
+        again.
+        """
+        chosen = request is not None and self.config.choose_identity is not None
+        outside = psk is not None and psk.session is None
+        return None if chosen or outside else self._session_key
 
     def _choose_session(self, key: SessionKey) -> tuple[Psk, ...]:
         """A session to resume, whose server would be believed now as well; none, or one."""
@@ -210,7 +213,7 @@ class ClientHandshake(Steps):
 
     async def _verify_early(self, psks: tuple[Psk, ...]) -> VerifiedPeer | None:
         """Proof of who gets early data, if there is some and the first key allows so much; the hook is asked before."""
-        session = psks[0].session if psks and self.early and self.config.early_data else None
+        session = psks[0].session if self.config.early_data else None
         if session is None or len(self.early) > session.max_early_data:
             return None
         if session.cipher_suite not in self.config.cipher_suites:
@@ -223,10 +226,8 @@ class ClientHandshake(Steps):
             # No early data, then; and when the server has shown its certificates the hook may refuse them again.
             return None
 
-    def _send_early_data(self, offer: Offer) -> TrafficSecret | None:
+    def _send_early_data(self, offer: Offer) -> TrafficSecret:
         """Behind the hello, under a key that the server has if it can open the ticket (section 2.3)."""
-        if not offer.early:
-            return None
         psk = offer.psks[0]
         assert psk.session is not None
         suite = SUITES[psk.session.cipher_suite]

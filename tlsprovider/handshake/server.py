@@ -84,16 +84,16 @@ class ServerHandshake(ServerPsks):
         hello = await self._read_client_hello()
         asked = await self._ask_about_hello(hello)
         config = self.config
-        keys = await self.find_psks(asked)
+        keys = await self.find_psks(asked) if asked.psks is not None else []
         suite = SUITES[negotiate.choose_suite(hello.cipher_suites, config.cipher_suites, external_hashes(keys))]
         alpn = negotiate.choose_alpn(asked.alpn, config.alpn)
-        psk = self.choose_psk(keys, hello, asked, suite, alpn)
+        psk = self.choose_psk(keys, hello, asked, suite, alpn) if keys else None
         group, share = self._choose_group(asked, psk)
         if group is not None and share is None:
             self._send_hello_retry_request(hello, suite, group)
             hello, share = await self._read_second_client_hello(hello, group, psk)
         peer = await self.verify_psk(psk.psk) if psk is not None else None
-        early = await self.accept_early_data(hello, asked, psk, suite)
+        early = await self.accept_early_data(hello, asked, psk, suite) if psk is not None else None
         shown = await self._choose_identity(asked) if psk is None else None
 
         handshake = self._send_server_hello(hello, suite, group, share, psk)

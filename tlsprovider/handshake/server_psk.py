@@ -63,8 +63,7 @@ class ServerPsks(Steps):
 
     async def find_psks(self, asked: Asked) -> list[Psk | None]:
         """What is known of each key that the client offers."""
-        if asked.psks is None:
-            return []
+        assert asked.psks is not None
         known = externals(self.config) if self.config.psks else {}
         found: list[Psk | None] = []
         for identity, _ in asked.psks.identities[:MAX_TRIED]:
@@ -101,8 +100,7 @@ class ServerPsks(Steps):
         self, candidates: Sequence[Psk | None], hello: ClientHello, asked: Asked, suite: Suite, alpn: str | None
     ) -> Chosen | None:
         """One that fits; its binder is checked, and the client's certificates once more."""
-        if asked.psks is None:
-            return None
+        assert asked.psks is not None
         config = self.config
         terms = negotiate.PskTerms(
             hash_name=suite.hash_name,
@@ -142,10 +140,11 @@ class ServerPsks(Steps):
         self.reader.skippable = MAX_SKIPPED_EARLY_DATA + 2 * self.config.max_early_data
 
     async def accept_early_data(
-        self, hello: ClientHello, asked: Asked, chosen: Chosen | None, suite: Suite
+        self, hello: ClientHello, asked: Asked, chosen: Chosen, suite: Suite
     ) -> TrafficSecret | None:
         """The secret that it is read under, or None. ``hello`` is the last one: a retry ends early data."""
-        if X.early_data not in (hello.extensions or {}) or chosen is None or asked.psks is None:
+        assert asked.psks is not None
+        if X.early_data not in (hello.extensions or {}):
             return None
         session = chosen.psk.session
         # The name and the protocol are those of the session, or it would not have been chosen.

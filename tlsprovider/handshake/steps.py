@@ -12,7 +12,8 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator
+from collections.abc import Awaitable, Callable, Container, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -117,6 +118,16 @@ def certificate_message(identity: Identity) -> bytes:
     return Certificate.encode(b"", identity.chain_der)
 
 
+@contextmanager
+def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
+    """A fault found here is about these."""
+    try:
+        yield
+    except CertificateFault as fault:
+        fault.certificates = certificates
+        raise
+
+
 class Steps:
     """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
 
@@ -139,9 +150,9 @@ class Steps:
         self.peer_ended = False
         self.peer_canceled = False
         self.protected = False
-        self.early_data = "not_sent"
         # The content of both sides' Finished, for channel bindings of the old kind.
         self.finished = self.peer_finished = b""
+        self.early_data = "not_sent"
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -160,9 +171,8 @@ class Steps:
 
     def log_key(self, label: str, secret: bytes) -> None:
         """One line of RFC 9850, before the secret is used."""
-        keylog = self.config.keylog
-        if keylog is not None:
-            call_hook("keylog", keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
+        if self.config.keylog is not None:
+            call_hook("keylog", self.config.keylog, f"{label} {self.client_random.hex()} {secret.hex()}")
 
     # -- messages in -----------------------------------------------------------------------------------------------
 
@@ -328,12 +338,9 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        try:
+        with _shown(chain.certificates):
             verified = self.verify_chain(chain.certificates)
             await self._ask_about_peer(chain.certificates, verified, stapled)
-        except CertificateFault as fault:
-            fault.certificates = chain.certificates
-            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:
@@ -347,7 +354,8 @@ class Steps:
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        with _shown(certificates):
+            await self._ask_about_peer(certificates, psk.verified, session.stapled)
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:

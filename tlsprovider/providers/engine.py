@@ -63,7 +63,7 @@ class LibraryEngine:
         self._pending = 0
 
     def __repr__(self) -> str:
-        return f"<LibraryEngine {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
+        return f"<{type(self).__name__} {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -151,6 +151,15 @@ class LibraryEngine:
     @property
     def session_reused(self) -> bool:
         return self._passed.library.session_reused if self._passed is not None else False
+
+    @property
+    def finished(self) -> bytes | None:
+        """The content of the Finished that this side has sent, where the library tells; so the peer's."""
+        return getattr(self._passed.library, "finished", None) if self._passed is not None else None
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return getattr(self._passed.library, "peer_finished", None) if self._passed is not None else None
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 

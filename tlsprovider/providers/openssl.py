@@ -254,6 +254,14 @@ class OpenSSLConnection:
     def alpn(self) -> str | None:
         return self._connection.get_alpn_proto_negotiated().decode("latin-1") or None
 
+    @property
+    def finished(self) -> bytes | None:
+        return self._connection.get_finished()
+
+    @property
+    def peer_finished(self) -> bytes | None:
+        return self._connection.get_peer_finished()
+
     def export(self, label: bytes, context: bytes, length: int) -> bytes:
         return self._connection.export_keying_material(label, length, context)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
-from OpenSSL.crypto import X509
+from OpenSSL.crypto import X509, X509StoreFlags
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import matches_name, parse_server_name, sni_name
@@ -99,6 +99,8 @@ def _choose_by_name(identities: Sequence[Identity], contexts: Sequence[SSL.Conte
 def _trust(context: SSL.Context, trust: TrustStore) -> None:
     store = context.get_cert_store()
     assert store is not None, "every context has one"
+    # As we have it: what is in the trust store is believed as it is, also where it is no root.
+    store.set_flags(X509StoreFlags.PARTIAL_CHAIN)
     for certificate in trust.certificates:
         store.add_cert(X509.from_cryptography(certificate))
 

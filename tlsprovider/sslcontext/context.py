@@ -30,12 +30,12 @@ from tlsprovider.errors import ConfigError
 from tlsprovider.iana import NamedGroup
 from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.providers import get_provider
-from tlsprovider.ssl import SocketBIO
-from tlsprovider.sslcontext.bios import IncomingBIO, OutgoingBIO, PlainSocket
 from tlsprovider.sslcontext.connection import Connection
 from tlsprovider.sslcontext.loading import Password, PathLike, load_certificates, load_identity
+from tlsprovider.sslcontext.memory import MemoryConnection
 from tlsprovider.sslcontext.recorded import Given, KeyLogFile, Recorded
 from tlsprovider.sslcontext.side import Side, refuse_session
+from tlsprovider.sslcontext.sockets import SocketConnection
 from tlsprovider.sslcontext.view import SSLObject, SSLSocket
 
 if TYPE_CHECKING:
@@ -121,8 +121,7 @@ class SSLContext(ssl.SSLContext):
     ) -> Connection:
         _check_sides(server_side, server_hostname)
         refuse_session(session)
-        bios = IncomingBIO(incoming), OutgoingBIO(outgoing)
-        return Connection(self, bios, server_side, server_hostname, owner)
+        return MemoryConnection(self, incoming, outgoing, server_side, server_hostname, owner)
 
     def _wrap_socket(
         self,
@@ -134,9 +133,7 @@ class SSLContext(ssl.SSLContext):
         session: object = None,
     ) -> Connection:
         refuse_session(session)
-        plain = PlainSocket(sock)
-        bio = SocketBIO(plain)
-        return Connection(self, (bio, bio), server_side, server_hostname, owner, plain)
+        return SocketConnection(self, sock, server_side, server_hostname, owner)
 
     def _encode_hostname(self, hostname: str | bytes | None) -> str | None:
         """IDNA 2008: the name that is verified must be the name that was looked up."""

@@ -34,15 +34,17 @@ RECEIVE_SIZE = 128 * 1024
 
 Take: TypeAlias = Callable[[bytes | bytearray | memoryview], object]
 
+NOTHING = memoryview(b"")
+
 
 class Outbox:
     """Bytes that have to leave in order. ``queued`` and ``sent`` count from the beginning of the connection."""
 
     __slots__ = ("_unsent", "in_doubt", "queued", "sent")
 
-    def __init__(self, data: bytes | bytearray | memoryview = b"") -> None:
-        self._unsent = memoryview(data).cast("B")
-        self.queued = len(self._unsent)
+    def __init__(self) -> None:
+        self._unsent = NOTHING
+        self.queued = 0
         self.sent = 0
         self.in_doubt = False
 
@@ -63,9 +65,6 @@ class Outbox:
         """Forget the first ``count`` bytes: they have left."""
         self._unsent = self._unsent[count:] if count < len(self._unsent) else NOTHING
         self.sent += count
-
-
-NOTHING = memoryview(b"")
 
 
 class Carrier(Protocol):

@@ -45,13 +45,17 @@ class TLSListener(trio.abc.Listener[TLSStream[T_Stream]], Generic[T_Stream]):
     async def accept(self) -> TLSStream[T_Stream]:
         """The next connection. Errors of the transport listener come through as they are."""
         transport_stream = await self.transport_listener.accept()
-        return TLSStream(
-            transport_stream,
-            self._config,
-            server_side=True,
-            provider=self._provider,
-            https_compatible=self._https_compatible,
-        )
+        try:
+            return TLSStream(
+                transport_stream,
+                self._config,
+                server_side=True,
+                provider=self._provider,
+                https_compatible=self._https_compatible,
+            )
+        except BaseException:
+            await trio.aclose_forcefully(transport_stream)
+            raise
 
     async def aclose(self) -> None:
         """Close the transport listener; connections that were accepted stay."""

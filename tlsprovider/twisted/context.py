@@ -76,6 +76,8 @@ class ContextFactory:
             raise ConfigError(f"config: expected a ClientConfig or a ServerConfig, got {config!r}")
         if isinstance(config, ServerConfig) and hostname is not None:
             raise ConfigError(f"hostname: a server has none to verify, but {hostname!r} was given; its client does")
+        if not isinstance(hostname, str | None):
+            raise ConfigError(f"hostname: expected text, got {hostname!r}")
         self.config = config
         self.hostname = hostname
         self.provider = get_provider(provider)

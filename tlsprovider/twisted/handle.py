@@ -9,8 +9,10 @@ from OpenSSL import SSL
 from OpenSSL.crypto import X509
 
 from tlsprovider.crypto.certificates import sni_name
+from tlsprovider.errors import TLSError
 from tlsprovider.iana import ProtocolVersion
 from tlsprovider.providers.shared import openssl_name
+from tlsprovider.twisted.openssl_failures import as_openssl_error
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -29,6 +31,10 @@ class Handle:
     """
 
     engine: IEngine
+
+    if not TYPE_CHECKING:
+        # For isinstance: programs ask whether they got pyOpenSSL's connection, and then ask it what Handle can tell.
+        __class__ = property(lambda self: SSL.Connection)
 
     def __init__(self, engine: IEngine, get_context: Callable[[], SSL.Context] | None = None) -> None:
         self.engine = engine
@@ -123,8 +129,14 @@ class Handle:
         return getattr(self.engine, "peer_finished", None)
 
     def export_keying_material(self, label: bytes, olen: int, context: bytes | None = None) -> bytes:
-        """``olen`` bytes, the same on both sides for the same label and context (RFC 9846 section 7.5)."""
-        return self.engine.export_keying_material(label.decode("utf-8"), context or b"", olen)
+        """``olen`` bytes, the same on both sides for the same label and context (RFC 9846 section 7.5).
+
+        Raises :exc:`~tlsprovider.twisted.pyopenssl.ConnectionFailed` before the handshake is complete.
+        """
+        try:
+            return self.engine.export_keying_material(label.decode("utf-8"), context or b"", olen)
+        except TLSError as problem:
+            raise as_openssl_error(problem) from problem
 
     def get_session(self) -> None:
         """None: a session of ours is not one of OpenSSL's."""

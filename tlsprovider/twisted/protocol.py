@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -50,6 +51,14 @@ class TLSProtocol(TLSConnection):
     """
 
     _handle: Handle | None = None
+
+    if not TYPE_CHECKING:
+
+        @property
+        def __class__(self) -> type:
+            """For ``isinstance``: programs ask whether a transport is of Twisted's TLS, and use what it then has."""
+            twisteds = sys.modules.get("twisted.protocols.tls")
+            return type(self) if twisteds is None else twisteds.BufferingTLSTransport
 
     # -- writing ------------------------------------------------------------------------------------------------------
 

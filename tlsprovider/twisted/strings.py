@@ -48,7 +48,7 @@ from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.trust import TrustStore, read_file
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
-from tlsprovider.twisted.words import WORDS, Words, list_of, number, port_number, seconds, yes_or_no
+from tlsprovider.twisted.words import WORDS, Words, list_of, number, path_of, port_number, seconds, yes_or_no
 
 __all__ = ["parse_client", "parse_server"]
 
@@ -118,7 +118,8 @@ def _endpoint_in_front(args: Sequence[Text], kwargs: Mapping[str, Text]) -> tupl
     """``tlsp:unix:/run/app.sock:mode=600:cert=...`` as ``tlsp:endpoint=unix\\:/run/app.sock\\:mode=600:cert=...``."""
     if not args or args[0].isdigit() or "endpoint" in kwargs:
         return args, kwargs
-    known = {name for word in WORDS if word.name not in WHERE_TO_LISTEN for name in (word.name, *word.also)}
+    about_tls = [word for word in WORDS if "server" in word.sides and word.name not in WHERE_TO_LISTEN]
+    known = {name for word in about_tls for name in (word.name, *word.also)}
     ours = {name: value for name, value in kwargs.items() if name in known}
     theirs = [_quoted(value).replace("=", "\\=") for value in args]
     theirs += [f"{name}={_quoted(value)}" for name, value in kwargs.items() if name not in known]
@@ -226,8 +227,9 @@ def _trust(words: Words, name: str) -> TrustStore | None:
     return words.get(name, _trust_at, None)
 
 
-def _trust_at(path: str) -> TrustStore:
-    return TrustStore.from_directory(path) if Path(path).is_dir() else TrustStore.from_file(path)
+def _trust_at(text: str) -> TrustStore:
+    path = path_of(text)
+    return TrustStore.from_directory(path) if path.is_dir() else TrustStore.from_file(path)
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from twisted.internet.endpoints import quoteStringArgument
 
 from tlsprovider.errors import ConfigError
 
-__all__ = ["PLACES", "WORDS", "Word", "Words", "list_of", "number", "port_number", "seconds", "yes_or_no"]
+__all__ = ["PLACES", "WORDS", "Word", "Words", "list_of", "number", "path_of", "port_number", "seconds", "yes_or_no"]
 
 V = TypeVar("V")
 D = TypeVar("D")
@@ -160,7 +160,7 @@ class Words:
         return self.read(name, read) if name in self._words else default
 
     def path(self, name: str) -> Path | None:
-        return self.get(name, Path, None)
+        return self.get(name, path_of, None)
 
     def refuse(self, names: Sequence[str], why: str) -> None:
         """None of these words makes sense here."""
@@ -189,6 +189,13 @@ def number(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise ValueError("expected a number")
     return int(text)
+
+
+def path_of(text: str) -> Path:
+    if not text:
+        # It would be the current directory.
+        raise ValueError("expected the name of a file or directory")
+    return Path(text)
 
 
 def port_number(text: str) -> int:
