@@ -172,7 +172,11 @@ class Settings:
     export_traffic_secrets: bool = switch()
     use_exporter_between_reads: bool = switch()
 
-    # Sessions: there are none yet.
+    # Sessions.
+    resume_count: int = number()
+    resumption_delay: int = number()
+    expect_session_miss: bool = switch()
+    expect_ticket_renewal: bool = switch()
     no_ticket: bool = switch()
     expect_no_session: bool = switch()
 
