@@ -53,6 +53,7 @@ async def listen(reactor: Any, both: str) -> tuple[Any, list[Any]]:
 
         def render_GET(self, request: Any) -> bytes:
             request.setHeader("x-alpn", request.transport.negotiatedProtocol)
+            request.setHeader("x-resumed", str(request.transport.getHandle().session_reused))
             return BODY
 
         def render_POST(self, request: Any) -> bytes:
@@ -71,17 +72,21 @@ async def listen(reactor: Any, both: str) -> tuple[Any, list[Any]]:
 
 
 async def agent_requests(reactor: Any, way: str, both: str, ca: str) -> list[Any]:
-    """Two pages over one connection of a pool, by name; then one over another, by address."""
+    """Two pages over one connection of a pool, by name; one over another, by address; and one more, by name again."""
     from twisted.web.client import HTTPConnectionPool, readBody
 
     port, connections = await listen(reactor, both)
     pool = HTTPConnectionPool(reactor)
     agent = make_agent(reactor, way, ca, pool)
     told: list[Any] = []
-    for host in ("localhost", "localhost", "127.0.0.1"):
+    for host in ("localhost", "localhost", "127.0.0.1", "localhost"):
+        if len(told) == 3:
+            await pool.closeCachedConnections()
         response = await agent.request(b"GET", f"https://{host}:{port.getHost().port}/".encode())
         same = await readBody(response) == BODY
-        told.append([response.code, same, *response.headers.getRawHeaders("x-alpn")])
+        told.append(
+            [response.code, same, *(response.headers.getRawHeaders(name)[0] for name in ("x-alpn", "x-resumed"))]
+        )
     await pool.closeCachedConnections()
     await port.stopListening()
     return [*told, len(connections)]
@@ -187,7 +192,7 @@ def told(request: pytest.FixtureRequest, files: Files) -> dict[str, Any]:
 
 def test_agent_with_a_pool(told: dict[str, Any]) -> None:
     page = [200, True, "http/1.1"]
-    assert told["agent"] == [page, page, page, 2]
+    assert told["agent"] == [[*page, "False"], [*page, "False"], [*page, "False"], [*page, "True"], 3]
 
 
 def test_treq(told: dict[str, Any]) -> None:
