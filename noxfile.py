@@ -102,7 +102,6 @@ def trio_suite(session: nox.Session) -> None:
 
 @nox.session
 def consumers(session: nox.Session) -> None:
-    """Programs that bring their own use of TLS, unchanged, with ours in it; and Scrapy, which is built on Twisted."""
+    """Programs with ours in them, unchanged: those that use TLS on trio by themselves, and Scrapy on Twisted."""
     session.install("-e", ".[test,consumers]", "scrapy>=2.13")
     session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)
-    session.run("python", "-m", "pytest", "tests/consumers.py", *session.posargs)

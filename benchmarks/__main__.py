@@ -18,7 +18,7 @@ from benchmarks import report
 from benchmarks.lines import Run
 
 # One module each; see the head of the package.
-SUBJECTS = ("handshake", "records", "defaults", "growth", "imports", "trio")
+SUBJECTS = ("handshake", "records", "defaults", "growth", "imports", "processes", "twisted", "trio")
 ROUNDS, QUICK_ROUNDS = 60, 16
 
 
@@ -32,7 +32,7 @@ ROUNDS, QUICK_ROUNDS = 60, 16
 def main(subjects: tuple[str, ...], quick: bool, rounds: int | None, path: Path | None) -> None:
     """Speed and memory next to others', in the same run.
 
-    Subjects, all of them when none is named: handshake, records, defaults, growth, imports, trio.
+    Subjects, all of them when none is named: handshake, records, defaults, growth, imports, processes, twisted, trio.
     """
     run = Run(rounds or (QUICK_ROUNDS if quick else ROUNDS), quick)
     machine = report.describe_machine()

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import attrs
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -20,10 +20,12 @@ from OpenSSL.crypto import X509
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates
 from tlsprovider.crypto.authority import Authority, Issued
+from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.errors import WantRead
 from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
+from tlsprovider.session import MemorySessions, Session
 from tlsprovider.trust import TrustStore
 
 SUITE = "TLS_AES_128_GCM_SHA256"
@@ -41,6 +43,8 @@ class Terms:
     suite: str | None = SUITE
     mutual: bool = False
     """The client shows a certificate too, and the server verifies it."""
+    resumed: bool = False
+    """Each handshake resumes the same session, with a new key exchange (psk_dhe_ke), and makes no ticket."""
 
     @classmethod
     def make(cls, intermediates: int = 0) -> Self:
@@ -59,6 +63,9 @@ class Connection(Protocol):
     def suite(self) -> str:
         """What was negotiated."""
 
+    @property
+    def resumed(self) -> bool: ...
+
     def carry(self, data: bytes) -> int:
         """Seal on the client's side, move, open on the server's; the count of bytes that arrived."""
 
@@ -69,7 +76,7 @@ class Contender(Protocol):
     name: str
 
     def connect(self) -> Connection:
-        """A full handshake."""
+        """A handshake."""
 
 
 def contenders(terms: Terms) -> list[Contender]:
@@ -80,9 +87,11 @@ def contenders(terms: Terms) -> list[Contender]:
 
 def agreed(found: list[Contender], terms: Terms) -> list[Contender]:
     for contender in found:
-        suite = contender.connect().suite
-        if terms.suite is not None and suite != terms.suite:
-            raise RuntimeError(f"{contender.name} negotiated {suite} and not {terms.suite}: nothing could be compared")
+        connection = contender.connect()
+        if terms.suite is not None and connection.suite != terms.suite:
+            raise RuntimeError(f"{contender.name} negotiated {connection.suite}: nothing could be compared")
+        if connection.resumed is not terms.resumed:
+            raise RuntimeError(f"{contender.name}: resumed is {connection.resumed}: nothing could be compared")
     return found
 
 
@@ -105,7 +114,7 @@ class Native:
         self._fresh = fresh
         clock = moving_clock() if fresh else time.time
         trust = TrustStore.from_crypto([terms.authority.certificate])
-        chosen: dict[str, list[str]] = {}
+        chosen: dict[str, Any] = {}
         if terms.group is not None:
             chosen["groups"] = [terms.group]
         if terms.suite is not None:
@@ -114,7 +123,7 @@ class Native:
             trust=trust,
             clock=clock,
             identity=_identity(terms.client_issued) if terms.mutual else None,
-            sessions=None,
+            sessions=MemorySessions() if terms.resumed else None,
             **chosen,
         )
         self._server = ServerConfig(
@@ -122,15 +131,23 @@ class Native:
             trust=trust if terms.mutual else None,
             client_auth="require" if terms.mutual else "none",
             clock=clock,
-            tickets=None,
+            tickets=TicketKeyRing() if terms.resumed else None,
             **chosen,
         )
+        self._session: Session | None = None
+        if terms.resumed:
+            first = self.connect()
+            first.server.write(b"tickets go before data")
+            first.client.process_incoming(first.server.process_outgoing())
+            self._session = first.client.session
 
     def connect(self) -> NativeConnection:
         if self._fresh:
             certificates.forget_parsed()
-        client = self._provider.client_engine(self._client, NAME)
-        server = self._provider.server_engine(self._server)
+        client: Any = self._provider.client_engine(self._client, NAME)
+        server: Any = self._provider.server_engine(self._server)
+        if self._session is not None:
+            client.set_session(self._session)
         _go_on(client)
         server.process_incoming(client.process_outgoing())
         _go_on(server)
@@ -154,12 +171,16 @@ def _go_on(engine: IEngine) -> None:
 
 @attrs.frozen
 class NativeConnection:
-    client: IEngine
-    server: IEngine
+    client: Any
+    server: Any
 
     @property
     def suite(self) -> str:
         return str(self.server.cipher)
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self.client.session_reused)
 
     def carry(self, data: bytes) -> int:
         self.client.write(data)
@@ -179,7 +200,7 @@ class Stdlib:
         self._client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._client.load_verify_locations(cadata=terms.authority.certificate_pem.decode())
         self._server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._server.num_tickets = 0
+        self._server.num_tickets = 1 if terms.resumed else 0
         _load_identity(self._server, terms.issued)
         if terms.mutual:
             _load_identity(self._client, terms.client_issued)
@@ -188,10 +209,18 @@ class Stdlib:
         if terms.group is not None:
             for context in (self._client, self._server):
                 context.set_ecdh_curve(terms.group.upper())
+        self._session: ssl.SSLSession | None = None
+        if terms.resumed:
+            first = self.connect()
+            first.server.write(b"x")
+            first.to_client.write(first.from_server.read())
+            first.client.read(1)
+            self._session = first.client.session
+            self._server.num_tickets = 0
 
     def connect(self) -> StdlibConnection:
         to_client, from_client, to_server, from_server = (ssl.MemoryBIO() for _ in range(4))
-        client = self._client.wrap_bio(to_client, from_client, server_hostname=NAME)
+        client = self._client.wrap_bio(to_client, from_client, server_hostname=NAME, session=self._session)
         server = self._server.wrap_bio(to_server, from_server, server_side=True)
         _shake(client)
         to_server.write(from_client.read())
@@ -200,7 +229,7 @@ class Stdlib:
         client.do_handshake()
         to_server.write(from_client.read())
         server.do_handshake()
-        return StdlibConnection(client, server, from_client, to_server)
+        return StdlibConnection(client, server, from_client, to_server, from_server, to_client)
 
 
 def _load_identity(context: ssl.SSLContext, issued: Issued) -> None:
@@ -223,11 +252,17 @@ class StdlibConnection:
     server: ssl.SSLObject
     from_client: ssl.MemoryBIO
     to_server: ssl.MemoryBIO
+    from_server: ssl.MemoryBIO
+    to_client: ssl.MemoryBIO
 
     @property
     def suite(self) -> str:
         cipher = self.server.cipher()
         return cipher[0] if cipher is not None else "nothing"
+
+    @property
+    def resumed(self) -> bool:
+        return bool(self.client.session_reused)
 
     def carry(self, data: bytes) -> int:
         self.client.write(data)
@@ -252,8 +287,9 @@ class PyOpenSSL:
             _show(self._client, terms.client_issued)
             _trust(self._server, terms.authority)
             self._server.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT)
-        self._server.set_options(SSL.OP_NO_TICKET)
-        self._server.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        if not terms.resumed:
+            self._server.set_options(SSL.OP_NO_TICKET)
+            self._server.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         for context in (self._client, self._server):
             if terms.suite is not None:
                 context.set_tls13_ciphersuites(terms.suite.encode())
@@ -261,9 +297,20 @@ class PyOpenSSL:
                 # Its set_tmp_ecdh knows no X25519.
                 group = ffi.new("char[]", terms.group.encode())
                 assert lib.SSL_CTX_set1_curves_list(context._context, group) == 1
+        self._session: SSL.Session | None = None
+        if terms.resumed:
+            first = self.connect()
+            first.server.send(b"x")
+            first.client.bio_write(first.server.bio_read(1 << 16))
+            first.client.recv(1)
+            self._session = first.client.get_session()
+            # The session of a connection that goes away without this is not resumed.
+            first.client.shutdown()
 
     def connect(self) -> PyOpenSSLConnection:
         client, server = SSL.Connection(self._client), SSL.Connection(self._server)
+        if self._session is not None:
+            client.set_session(self._session)
         client.set_tlsext_host_name(NAME.encode())
         client.set_connect_state()
         server.set_accept_state()
@@ -308,6 +355,10 @@ class PyOpenSSLConnection:
     @property
     def suite(self) -> str:
         return str(self.server.get_cipher_name())
+
+    @property
+    def resumed(self) -> bool:
+        return bool(lib.SSL_session_reused(self.client._ssl))
 
     def carry(self, data: bytes) -> int:
         self.client.sendall(data)

@@ -26,9 +26,11 @@ NEEDED = {"x25519 keygen": 2, "x25519 exchange": 2, "p256 sign": 1, "p256 verify
 
 
 def measure(run: Run) -> list[Line]:
+    resumed = attrs.evolve(run.terms, resumed=True)
     mutual = attrs.evolve(run.terms, mutual=True)
     hybrid = attrs.evolve(run.terms, group="X25519MLKEM768")
     lines = _full(run)
+    lines += _compared("resumed (psk_dhe_ke)", _all(resumed), {"ssl": 0.65, "pyopenssl": 0.9}, run)
     lines += _compared("mutual authentication", _all(mutual), {"ssl": 0.7, "pyopenssl": 0.95}, run)
     # The OpenSSL of Python's ssl may be too old for this group.
     two = agreed([Native(hybrid), Native(hybrid, fresh=True), PyOpenSSL(hybrid)], hybrid)

@@ -184,21 +184,22 @@ async def _measure_times(run: Run) -> list[Line]:
     places = {name: Place(contender) for name, contender in contenders(run.terms).items()}
     bulk = QUICK_BULK if run.quick else BULK
     count = QUICK_ROUND_TRIPS if run.quick else ROUND_TRIPS
+    rounds = min(run.rounds, 4 if run.quick else 30)
     lines: list[Line] = []
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
         for place in places.values():
             await place.open(nursery, stack)
         for up, where in ((True, "client to server"), (False, "server to client")):
-            found = await by_turns({name: partial(one.bulk, bulk, up) for name, one in places.items()}, run.rounds)
+            found = await by_turns({name: partial(one.bulk, bulk, up) for name, one in places.items()}, rounds)
             lines += _rates(f"bulk, {where}", bulk, found)
         for size, what in ((100, "100-byte round trip"), (1, "1-byte round trip")):
             found = await by_turns(
-                {name: partial(one.round_trips, size, count) for name, one in places.items()}, run.rounds
+                {name: partial(one.round_trips, size, count) for name, one in places.items()}, rounds
             )
             lines += _times(what, found, count, 0.5)
-        found = await by_turns({name: one.visit for name, one in places.items()}, run.rounds * 4)
+        found = await by_turns({name: one.visit for name, one in places.items()}, rounds * 4)
         lines += _times("connect, 1 byte there and back, close", found, 1, 0.6)
-        found = await by_turns({name: partial(one.visits, AT_ONCE) for name, one in places.items()}, run.rounds)
+        found = await by_turns({name: partial(one.visits, AT_ONCE) for name, one in places.items()}, rounds)
         lines += _times(f"the same, {AT_ONCE} at once, each", found, AT_ONCE, 0.6)
         nursery.cancel_scope.cancel()
     return lines
@@ -228,7 +229,7 @@ def _memory(run: Run) -> Iterator[Line]:
     found = {name: _kibibytes(name, count) for name in (OURS, TRIOS, OVER_CONTEXT, TCP)}
     for other in (TRIOS, TCP):
         what, ratio = f"both ends of {count:,} idle connections", found[OURS] / found[other]
-        yield Line(what, other, "memory", found[OURS], "KiB each", found[other], ratio, 1.0 if other == TRIOS else None)
+        yield Line(what, other, "memory", found[OURS], "KiB each", found[other], ratio, 0.4 if other == TRIOS else None)
     what, ratio = f"the same: {OVER_CONTEXT}", found[OVER_CONTEXT] / found[TRIOS]
     yield Line(what, TRIOS, "memory", found[OVER_CONTEXT], "KiB each", found[TRIOS], ratio)
 

@@ -1,10 +1,11 @@
 """TLS in Twisted over loopback sockets: Twisted's own and ours, both ends in this process, by turns.
 
-Everybody shows the same P-256 certificate and uses X25519 and AES-128-GCM, without resumption. Three are measured:
-
-``stock``      ``CertificateOptions``, ``optionsForClientTLS`` and Twisted's own protocol
-``installed``  the same after :func:`tlsprovider.twisted.install`: pyOpenSSL's connections, driven by our protocol
-``native``     our endpoints with the native engine; for ``Agent`` our ``HTTPSPolicy`` after ``install()``
+=============  =========================================================================================================
+Twisted's own  ``CertificateOptions``, ``optionsForClientTLS`` and Twisted's own protocol
+install()      the same after :func:`tlsprovider.twisted.install`: pyOpenSSL's connections, driven by our protocol
+ours           our endpoints with the native engine, no session reuse; for ``Agent`` our ``HTTPSPolicy``, ``install()``
+resuming       the same with session reuse, which is our default and which Twisted's own doesn't have
+=============  =========================================================================================================
 
 Time is processor time, of both ends and of the reactor. ``python -m benchmarks.twisted memory NAME COUNT`` prints the
 KiB that one idle connection takes, both ends together.
@@ -13,7 +14,6 @@ KiB that one idle connection takes, both ends together.
 from __future__ import annotations
 
 import gc
-import json
 import os
 import resource
 import subprocess
@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -38,20 +38,25 @@ from twisted.web.server import Site
 from zope.interface import implementer
 
 from benchmarks.contenders import NAME, SUITE, Terms
-from benchmarks.interleave import Times, microseconds, ratio
+from benchmarks.interleave import Times
+from benchmarks.lines import Line, Run, rates, times
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.identity import Identity
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import HTTPSPolicy, TLSClientEndpoint, TLSServerEndpoint, install, uninstall
 
+TITLE = "Twisted over loopback TCP, both ends in one process"
+
+STOCK, INSTALLED, OURS, RESUMING = "Twisted's own", "install()", "ours", "resuming"
 GROUP = "X25519"
 CHUNK = bytes(65536)
 BULK = 24 << 20
 PING = bytes(100)
-PINGS = 1000
+PINGS = 500
 CONNECTIONS, AT_ONCE = 40, 20
 REQUESTS = 8
-IDLE = 2000
+IDLE, QUICK_IDLE = 2000, 200
+GOAL_IDLE = 0.4
 SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
@@ -61,7 +66,7 @@ SYSTEM_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
 class Stock:
     """Twisted's own TLS."""
 
-    name: ClassVar = "stock"
+    name: ClassVar = STOCK
 
     def __init__(self, terms: Terms) -> None:
         leaf, root = (X509.from_cryptography(one) for one in (terms.issued.certificate, terms.authority.certificate))
@@ -98,7 +103,7 @@ class Stock:
 class Installed(Stock):
     """Twisted's own configuration, driven by our protocol."""
 
-    name: ClassVar = "installed"
+    name: ClassVar = INSTALLED
 
     def begin(self) -> None:
         install()
@@ -107,14 +112,19 @@ class Installed(Stock):
 class Native:
     """Our own endpoints."""
 
-    name: ClassVar = "native"
+    name: ClassVar = OURS
 
     def __init__(self, terms: Terms) -> None:
         identity = Identity.from_crypto(terms.issued.certificates, terms.issued.private_key)
         trust = TrustStore.from_crypto([terms.authority.certificate])
-        self._server = ServerConfig(identities=[identity], groups=[GROUP.lower()], cipher_suites=[SUITE])
-        self._client = ClientConfig(trust=trust, groups=[GROUP.lower()], cipher_suites=[SUITE])
+        common: dict[str, Any] = {"groups": [GROUP.lower()], "cipher_suites": [SUITE]}
+        self._server = ServerConfig(identities=[identity], **common, **self.without("tickets"))
+        self._client = ClientConfig(trust=trust, **common, **self.without("sessions"))
         self._policy = HTTPSPolicy()
+
+    def without(self, field: str) -> dict[str, Any]:
+        """The field with which sessions are not reused."""
+        return {field: None}
 
     def begin(self) -> None:
         install()
@@ -135,7 +145,16 @@ class Native:
         return handle.cipher, handle.group.upper()
 
 
-CONTENDERS = (Stock, Installed, Native)
+class Resuming(Native):
+    """As they are unless told otherwise."""
+
+    name: ClassVar = RESUMING
+
+    def without(self, field: str) -> dict[str, Any]:
+        return {}
+
+
+CONTENDERS = (Stock, Installed, Native, Resuming)
 Contender = Stock | Native
 
 
@@ -299,32 +318,47 @@ async def request(who: Contender) -> float:
     return seconds / REQUESTS
 
 
-MEASURES: dict[str, Callable[[Contender], Coroutine[Any, Any, float]]] = {
-    "bulk to the server": lambda who: send_bulk(who, to_server=True),
-    "bulk to the client": lambda who: send_bulk(who, to_server=False),
-    "ping-pong": ping,
-    "connections, one by one": lambda who: connect(who, 1),
-    f"connections, {AT_ONCE} at once": lambda who: connect(who, AT_ONCE),
-    "requests of Agent": request,
+Work = Callable[[Contender], Coroutine[Any, Any, float]]
+CONNECTING, REQUESTING = "connect, handshake, 1 byte, close", "Agent, new connections, default policy"
+MEASURES: dict[str, tuple[float, Work]] = {
+    "bulk to the server": (2.0, lambda who: send_bulk(who, to_server=True)),
+    "bulk to the client": (2.0, lambda who: send_bulk(who, to_server=False)),
+    "ping-pong, 100 bytes": (0.75, ping),
+    CONNECTING: (0.6, lambda who: connect(who, 1)),
+    f"{CONNECTING}, {AT_ONCE} at once": (0.6, lambda who: connect(who, AT_ONCE)),
+    REQUESTING: (0.25, request),
 }
 
 
-async def compare(terms: Terms, rounds: int) -> dict[str, Any]:
-    """For each measure ``microseconds`` and ``ratios`` of times; bulk has ``megabytes_per_second`` as well."""
+async def compare(terms: Terms, rounds: int) -> list[Line]:
+    """Every measure for every contender; the first round is not counted."""
     contenders: list[Contender] = [kind(terms) for kind in CONTENDERS]
     for who in contenders:
         await _insist_on_terms(who)
-    times: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
-    for number in range(-1, rounds):
+    found: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
+    for number in range(rounds + 1):
         first = number % len(contenders)
         for who in contenders[first:] + contenders[:first]:
             who.begin()
-            for measure, work in MEASURES.items():
+            for measure, (_, work) in MEASURES.items():
                 seconds = await work(who)
-                if number >= 0:
-                    times[measure][who.name].append(seconds)
+                if number:
+                    found[measure][who.name].append(seconds)
     uninstall()
-    return {measure: _summary(measure, times[measure]) for measure in MEASURES}
+    return [line for measure, seconds in found.items() for line in _lines(measure, seconds)]
+
+
+def _lines(measure: str, found: Times) -> Iterator[Line]:
+    for name in found:
+        connects = measure.startswith((CONNECTING, REQUESTING))
+        if name == STOCK or (name == RESUMING and not connects):
+            continue
+        what = measure if name == OURS else f"{measure}: {name}"
+        goal = MEASURES[measure][0] if name == OURS else None
+        if measure.startswith("bulk"):
+            yield rates(what, STOCK, BULK, found[name], found[STOCK], goal)
+        else:
+            yield times(what, STOCK, found[name], found[STOCK], goal)
 
 
 async def _insist_on_terms(who: Contender) -> None:
@@ -337,16 +371,6 @@ async def _insist_on_terms(who: Contender) -> None:
     await port.stopListening()
     if agreed != (SUITE, GROUP):
         raise RuntimeError(f"{who.name} negotiated {agreed} and not {SUITE} with {GROUP}")
-
-
-def _summary(measure: str, times: Times) -> dict[str, Any]:
-    found: dict[str, Any] = {
-        "microseconds": microseconds(times),
-        "ratios": {f"{name}/stock": ratio(times, name, "stock") for name in times if name != "stock"},
-    }
-    if measure.startswith("bulk"):
-        found["megabytes_per_second"] = {name: round(BULK / us, 1) for name, us in found["microseconds"].items()}
-    return found
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
@@ -391,23 +415,25 @@ def _idle_in_child(name: str, count: int) -> float:
 # -- running ---------------------------------------------------------------------------------------------------------
 
 
-def measure(terms: Terms, rounds: int, idle_connections: int = IDLE) -> dict[str, Any]:
+def measure(run: Run) -> list[Line]:
     """Everything above. Runs the reactor, so only once in a process."""
+    # A round takes seconds.
+    rounds = max(1, run.rounds // 4)
     with tempfile.TemporaryDirectory() as folder:
         # What a system trusts, and the benchmarks' authority: for the policies that nobody has configured.
         bundle = Path(folder, "bundle.pem")
-        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + terms.authority.certificate_pem)
+        bundle.write_bytes(SYSTEM_BUNDLE.read_bytes() + run.terms.authority.certificate_pem)
         os.environ["SSL_CERT_FILE"] = str(bundle)
-        found = _run(compare(terms, rounds))
-    kibibytes = {kind.name: round(_idle_in_child(kind.name, idle_connections), 1) for kind in CONTENDERS}
-    found["idle connections"] = {
-        "count": idle_connections,
-        "kibibytes": kibibytes,
-        "ratios": {
-            f"{name}/stock": round(size / kibibytes["stock"], 3) for name, size in kibibytes.items() if name != "stock"
-        },
-    }
-    return found
+        lines: list[Line] = _run(compare(run.terms, rounds))
+    count = QUICK_IDLE if run.quick else IDLE
+    theirs = _idle_in_child(STOCK, count)
+    for name in (INSTALLED, OURS):
+        ours = _idle_in_child(name, count)
+        what = f"one of {count:,} idle connections" + ("" if name == OURS else f": {name}")
+        lines.append(
+            Line(what, STOCK, "memory", ours, "KiB", theirs, ours / theirs, GOAL_IDLE if name == OURS else None)
+        )
+    return lines
 
 
 def _run(work: Coroutine[Any, Any, Any]) -> Any:
@@ -427,16 +453,13 @@ def _run(work: Coroutine[Any, Any, Any]) -> Any:
     return results[0]
 
 
-def main(what: str, *arguments: str) -> None:
-    terms = Terms.make()
-    if what == "memory":
-        name, count = arguments
-        (kind,) = [kind for kind in CONTENDERS if kind.name == name]
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-        print(_run(idle(kind, terms, int(count))))
-    else:
-        print(json.dumps(measure(terms, int(what)), indent=2))
+def main(what: str, name: str, count: str) -> None:
+    if what != "memory":
+        raise SystemExit("python -m benchmarks.twisted memory NAME COUNT; for the rest python -m benchmarks twisted")
+    (kind,) = [kind for kind in CONTENDERS if kind.name == name]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    print(_run(idle(kind, Terms.make(), int(count))))
 
 
 if __name__ == "__main__":

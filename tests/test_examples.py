@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import re
+import socket
 import sys
 from pathlib import Path
 
 import pytest
 from pages import ROOT, command, environment, run_python, write_certificates
 from programs import Program
+
+from tlsprovider.config import ClientConfig
+from tlsprovider.errors import WantRead
+from tlsprovider.interfaces import IEngine
+from tlsprovider.providers import get_provider
+from tlsprovider.trust import TrustStore
 
 EXAMPLES = ROOT / "examples"
 
@@ -66,6 +73,35 @@ def test_twisted_web_server_and_both_clients_of_it(folder: Path) -> None:
         said = run(folder, "socket_client.py", "ca.pem", port)
         assert said.startswith("TLSv1.3, TLS_AES_128_GCM_SHA256, X25519MLKEM768\n")
         assert "hello over TLS, no ALPN\n" in said
+
+
+def test_many_processes(folder: Path) -> None:
+    """The kernel deals out: of enough connections each process gets some."""
+    with start("twisted_many_processes.py", "server.pem", "0", "2") as server:
+        port = port_of(server)
+        provider, config = get_provider("native"), ClientConfig(trust=TrustStore.from_file(folder / "ca.pem"))
+        answers = {ask(provider.client_engine(config, "localhost"), int(port)) for _ in range(40)}
+        assert len(answers) == 2
+        assert all(answer.startswith(b"hello from process ") for answer in answers)
+
+
+def ask(engine: IEngine, port: int) -> bytes:
+    """The body of a page, over a new connection."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        written = False
+        while True:
+            try:
+                if not written:
+                    engine.do_handshake()
+                    engine.write(b"GET / HTTP/1.0\r\n\r\n")
+                    written = True
+                answer = engine.read()
+                if b"hello" in answer:
+                    return answer.partition(b"\r\n\r\n")[2]
+            except WantRead:
+                pass
+            connection.sendall(engine.process_outgoing())
+            engine.process_incoming(connection.recv(1 << 16))
 
 
 def test_late_decision(folder: Path) -> None:

@@ -203,6 +203,7 @@ class TestSettings:
         pair_of(client, server).shake_hands()
         words = {line.split()[0] for line in (tmp_path / "keys").read_text().splitlines()}
         assert "CLIENT_TRAFFIC_SECRET_0" in words
+        assert (tmp_path / "keys").stat().st_mode & 0o077 == 0
         client.keylog_filename = None
         assert client.config.keylog is None
         with pytest.raises(FileNotFoundError):

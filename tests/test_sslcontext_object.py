@@ -7,7 +7,9 @@ sentence about ``ssl``.
 from __future__ import annotations
 
 import ssl
+from array import array
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ssl_pair import Files, Pair, context, make_files, pair_of, wants_read
@@ -122,6 +124,27 @@ def test_what_follows_tls_stays_in_the_bio(pair: Pair) -> None:
     assert pair.server.read() == b""
     pair.server.unwrap()
     assert pair.up.read() == b"plain"
+
+
+def test_everything_at_once(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
+    """The last flight, data, the end, and what follows TLS, in one piece."""
+    made = pair_of(*contexts)
+    wants_read(made.client.do_handshake)
+    wants_read(made.server.do_handshake)
+    made.client.do_handshake()
+    made.client.write(b"data")
+    wants_read(made.client.unwrap)
+    made.up.write(b"plain")
+    assert made.server.read() == b"data"
+    assert made.server.read() == b""
+    made.server.unwrap()
+    assert made.up.read() == b"plain"
+
+
+@pytest.mark.parametrize("data", [bytearray(b"ab"), memoryview(b"axbx")[::2].tobytes(), array("H", [0x6261])])
+def test_writes_whatever_has_bytes(pair: Pair, data: Any) -> None:
+    assert pair.client.write(data) == 2
+    assert pair.server.read() == b"ab"
 
 
 def test_unwrap_before_the_handshake(contexts: tuple[ssl.SSLContext, ssl.SSLContext]) -> None:
@@ -350,12 +373,23 @@ def test_a_request_for_new_keys_is_answered_by_reading(files: Files) -> None:
 
 
 def test_unwrap_with_data_that_nobody_has_read(pair: Pair) -> None:
-    """It is still there afterwards, where the connection is ours; OpenSSL throws it away."""
     pair.server.write(b"unread")
     wants_read(pair.server.unwrap)
     with pytest.raises(ssl.SSLError) as caught:
         pair.client.unwrap()
     assert caught.value.reason == "APPLICATION_DATA_AFTER_CLOSE_NOTIFY"
+
+
+def test_that_data_is_not_lost(files: Files) -> None:
+    """With OpenSSL it is."""
+    made = pair_of(context("ours", files), context("ours", files, server=True))
+    made.shake_hands()
+    made.server.write(b"unread")
+    wants_read(made.server.unwrap)
+    with pytest.raises(ssl.SSLError):
+        made.client.unwrap()
+    assert made.client.read() == b"unread"
+    assert made.client.unwrap() is None
 
 
 class TestCauses:

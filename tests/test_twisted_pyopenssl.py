@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from socket import MSG_PEEK
 from typing import Any
 
 import attrs
@@ -207,6 +208,14 @@ class TestData:
         with pytest.raises(ValueError, match="at least one byte"):
             ends[1].recv(0)
         assert ends[1].recv(10) == b"data"
+
+    def test_no_looking_without_taking(self, ends: Ends) -> None:
+        ends[0].send(b"data")
+        move(*ends)
+        for call in (lambda: ends[1].recv(4, MSG_PEEK), lambda: ends[1].recv_into(bytearray(4), None, MSG_PEEK)):
+            with pytest.raises(ValueError, match="MSG_PEEK"):
+                call()
+        assert ends[1].recv(4) == b"data"
 
     def test_bio_read_gives_everything(self, ends: Ends) -> None:
         ends[0].send(bytes(200_000))

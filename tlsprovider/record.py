@@ -304,11 +304,10 @@ class RecordReader:
         header = data[:HEADER_LENGTH]
         if header != b"\x17\x03\x03" + length.to_bytes(2, "big"):
             return None
-        aead = self._aead
-        assert aead is not None, "application data is read only under keys"
+        assert self._aead is not None, "application data is read only under keys"
         nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
         try:
-            inner = aead.decrypt(nonce, data[HEADER_LENGTH:], header)
+            inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], header)
         except InvalidTag:
             return None
         if inner[-1] != APPLICATION_DATA:
@@ -337,16 +336,16 @@ class RecordReader:
         if len(source) < HEADER_LENGTH or self.handshake:
             return self._read_slowly(source)
         position = 0
-        consumed = -1
-        other: tuple[int, bytes] | None = None
-        fault: PeerFault | None = None
         with memoryview(source) as view:
-            while consumed and other is None and fault is None:
+            while True:
                 with view[position : position + MAX_RUN] as run:
                     consumed, gathered, other, fault = self._decrypt_run(run)
+                    rest = len(run) == MAX_RUN
                 position += consumed
                 if gathered:
                     chunks.append(gathered)
+                if not (rest and consumed) or other is not None or fault is not None:
+                    break
             if source is not self._buffer:
                 self._buffer += view[position:]
         if source is self._buffer:
@@ -497,9 +496,5 @@ class RecordWriter:
 
     def drain(self) -> bytes:
         """Everything written since the last call."""
-        out = self._out
-        if len(out) == 1:
-            return out.pop()
-        data = b"".join(out)
-        out.clear()
-        return data
+        out, self._out = self._out, []
+        return b"".join(out)

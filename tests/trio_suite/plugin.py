@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 import trio._ssl
+from counting import counted
 
 from tlsprovider.providers import default_provider
 from tlsprovider.sslcontext import SSLContext
@@ -53,30 +54,19 @@ def twin_context(purpose: ssl.Purpose = ssl.Purpose.SERVER_AUTH) -> Twin:
     return context
 
 
-def counting(cls: type) -> None:
-    """Count how many of ``cls`` are made, as proof that the tests used it."""
-    original = cls.__init__
-
-    def counted(self: object, *args: Any, **kwargs: Any) -> None:
-        USED[cls.__name__] += 1
-        original(self, *args, **kwargs)
-
-    cls.__init__ = counted  # type: ignore[misc]
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--tls-seam", choices=("context", "stream"), default="context")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     ssl.create_default_context = twin_context  # type: ignore[assignment]
-    counting(Connection)
+    Connection.__init__ = counted(Connection, USED)  # type: ignore[method-assign]
     if config.getoption("--tls-seam") == "stream":
         install()
         trio._ssl.SSLStream = drop_in.SSLStream  # type: ignore[misc, assignment]
         trio._ssl.SSLListener = drop_in.SSLListener  # type: ignore[misc, assignment]
-        counting(drop_in.SSLStream)
-        counting(drop_in.SSLListener)
+        drop_in.SSLStream.__init__ = counted(drop_in.SSLStream, USED)  # type: ignore[method-assign]
+        drop_in.SSLListener.__init__ = counted(drop_in.SSLListener, USED)  # type: ignore[method-assign]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl as stdlib_ssl
 from typing import assert_type
 
 import attrs
@@ -29,6 +30,7 @@ from tlsprovider import (
 from tlsprovider.iana import AlertDescription, NamedGroup, SignatureScheme
 from tlsprovider.interfaces import IEngine, ITLSProvider
 from tlsprovider.ssl import SSL, ErrorCode
+from tlsprovider.sslcontext import SSLContext, context_for, create_default_context
 from tlsprovider.trio import TLSStream, open_tls_stream, serve_tls
 from tlsprovider.twisted import ContextFactory
 from tlsprovider.twisted.pyopenssl import ConnectionFailed
@@ -125,3 +127,17 @@ def stock_twisted() -> ContextFactory:
         assert_type(problem.chain, tuple[Certificate, ...])
     SSL4ServerEndpoint(reactor, 443, ContextFactory(server))
     return ContextFactory(server).options()
+
+
+def contexts() -> None:
+    config, server_config = configurations()
+    client, server = context_for(config), context_for(server_config)
+    assert_type(client, SSLContext)
+    assert_type(create_default_context(cafile="ca.pem"), SSLContext)
+    shown = server.wrap_bio(stdlib_ssl.MemoryBIO(), stdlib_ssl.MemoryBIO(), server_side=True)
+    assert_type(shown, stdlib_ssl.SSLObject)
+    takes_a_context(client)
+
+
+def takes_a_context(context: stdlib_ssl.SSLContext) -> None:
+    """As so much code does."""

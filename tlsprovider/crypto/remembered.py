@@ -18,6 +18,7 @@ emptied: what is missed then is verified again, and nothing worse.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -40,8 +41,14 @@ class _Success:
 
     chain: tuple[Certificate, ...]
     found_at: float
-    not_before: float
-    not_after: float
+
+    @cached_property
+    def period(self) -> tuple[float, float]:
+        """When all of the chain is valid; worked out when it is first needed, which is often never."""
+        return (
+            max(one.not_valid_before_utc for one in self.chain).timestamp(),
+            min(one.not_valid_after_utc for one in self.chain).timestamp(),
+        )
 
 
 class RememberedChains:
@@ -53,9 +60,10 @@ class RememberedChains:
     def find(self, sent: tuple[Certificate, ...], subject: Subject, now: float) -> tuple[Certificate, ...] | None:
         """The chain that was found for ``sent`` lately, if every certificate of it is valid now."""
         known = self._known.get((subject, sent))
-        if known is None or not 0 <= now - known.found_at < MAX_AGE or not known.not_before <= now <= known.not_after:
+        if known is None or not 0 <= now - known.found_at < MAX_AGE:
             return None
-        return known.chain
+        not_before, not_after = known.period
+        return known.chain if not_before <= now <= not_after else None
 
     def keep(
         self, sent: tuple[Certificate, ...], subject: Subject, now: float, chain: tuple[Certificate, ...]
@@ -64,10 +72,5 @@ class RememberedChains:
         if sum(len(one.public_bytes(Encoding.DER)) for one in sent) <= MAX_CHAIN_SIZE:
             if len(self._known) >= MAX_CHAINS:
                 self._known.clear()
-            self._known[subject, sent] = _Success(
-                chain,
-                found_at=now,
-                not_before=max(one.not_valid_before_utc for one in chain).timestamp(),
-                not_after=min(one.not_valid_after_utc for one in chain).timestamp(),
-            )
+            self._known[subject, sent] = _Success(chain, now)
         return chain

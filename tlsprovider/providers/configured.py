@@ -225,10 +225,14 @@ class _OpenGate(Gate):
     async def make(self) -> Passed:
         self.enter("handshake")
         library = self._configured
+        spoken_to = bool(self.received)
+        complete = self.advance(library)
+        flight = library.outgoing()
         # pyOpenSSL does not tell, but a client speaks first.
-        self.is_server = bool(self.received)  # type: ignore[misc]
-        while not self.advance(library):
-            self.released.append(library.outgoing())
+        self.is_server = spoken_to or not flight  # type: ignore[misc]
+        self.released.append(flight)
+        while not complete:
             await self.want_read()
-        self.released.append(library.outgoing())
+            complete = self.advance(library)
+            self.released.append(library.outgoing())
         return _Judged(library)

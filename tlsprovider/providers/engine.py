@@ -63,7 +63,7 @@ class LibraryEngine:
         self._pending = 0
 
     def __repr__(self) -> str:
-        return f"<LibraryEngine {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
+        return f"<{type(self).__name__} {self._provider} {'server' if self.is_server else 'client'} {self.state}>"
 
     # -- state -----------------------------------------------------------------------------------------------------
 

@@ -76,7 +76,7 @@ class MemoryConnection(Connection):
             if self.engine.close_sent:
                 raise ssl_error(MisuseError("close_notify was sent, so nothing more can be"), "PROTOCOL_IS_SHUTDOWN")
             try:
-                count = self.engine.write(data)
+                count = self.engine.write(memoryview(data).cast("B"))
             except TLSError as problem:
                 raise self._last_words(problem) from problem
             self._send()
@@ -88,17 +88,18 @@ class MemoryConnection(Connection):
                 raise ssl_error(MisuseError("there is no connection to shut down yet"), "SHUTDOWN_WHILE_IN_INIT")
             self.engine.shutdown()
             self._send()
-            while not self.engine.close_received:
-                self._await_close()
+            while not self._is_closed():
+                self._feed()
 
-    def _await_close(self) -> None:
+    def _is_closed(self) -> bool:
+        """Whether the peer has closed too, and all that it said before was read."""
         if self.engine.pending:
             problem = MisuseError("there is data to read before the peer's close_notify")
             raise ssl_error(problem, "APPLICATION_DATA_AFTER_CLOSE_NOTIFY")
         try:
-            self.engine.read()
+            return not self.engine.read()
         except WantRead:
-            self._feed()
+            return False
         except TLSError as problem:
             raise self._last_words(problem) from problem
 
@@ -119,6 +120,8 @@ class MemoryConnection(Connection):
             except TLSError as problem:
                 raise self._last_words(problem) from problem
         self._send()
+        if self.engine.close_received:
+            self._give_back()
 
     def _feed(self) -> None:
         """Give the engine what has come; raises SSLWantReadError when there is nothing."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import ssl
-from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
 
@@ -28,17 +28,23 @@ CLIENT_AUTH: Final = {ssl.CERT_NONE: "none", ssl.CERT_OPTIONAL: "request", ssl.C
 
 
 class KeyLogFile:
-    """Appends lines to a file, as OpenSSL does for ``SSLContext.keylog_filename``."""
+    """Appends lines to a file, as OpenSSL does for ``keylog_filename``. A new one only its owner may read."""
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._lock = Lock()
-        with Path(path).open("a"):
-            pass
+        self._append("")
 
     def __call__(self, line: str) -> None:
-        with self._lock, Path(self.path).open("a") as file:
-            file.write(line + "\n")
+        self._append(line + "\n")
+
+    def _append(self, text: str) -> None:
+        with self._lock, open(self.path, "a", opener=_private) as file:
+            file.write(text)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 class Given:

@@ -241,12 +241,14 @@ class SSLListener(trio.abc.Listener[SSLStream[T_Stream]], Generic[T_Stream], met
 
     async def accept(self) -> SSLStream[T_Stream]:
         """The next connection, without handshake. Errors of the transport listener come through as they are."""
-        stream: SSLStream[T_Stream] = SSLStream(
-            await self.transport_listener.accept(),
-            self._ssl_context,
-            server_side=True,
-            https_compatible=self._https_compatible,
-        )
+        transport_stream = await self.transport_listener.accept()
+        try:
+            stream: SSLStream[T_Stream] = SSLStream(
+                transport_stream, self._ssl_context, server_side=True, https_compatible=self._https_compatible
+            )
+        except BaseException:
+            await trio.aclose_forcefully(transport_stream)
+            raise
         return stream
 
     async def aclose(self) -> None:

@@ -29,6 +29,7 @@ Nothing here refers to the protocol but ``app_data``, which Twisted sets, and le
 from __future__ import annotations
 
 from collections.abc import Callable
+from socket import MSG_PEEK
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -265,8 +266,10 @@ class Connection(Handle):
         """At most ``bufsiz`` bytes of what the peer sent, and at least one.
 
         Raises ``WantReadError`` when there is nothing yet, ``ZeroReturnError`` after the peer's close_notify,
-        :exc:`ConnectionTruncated` when the transport ended without that, :exc:`ConnectionFailed`.
+        :exc:`ConnectionTruncated` when the transport ended without that, :exc:`ConnectionFailed`. There is no MSG_PEEK.
         """
+        if flags is not None and flags & MSG_PEEK:
+            raise ValueError("recv: nothing can be looked at without taking it (MSG_PEEK)")
         if bufsiz < 1:
             raise ValueError(f"recv: there is at least one byte to ask for, not {bufsiz}")
         if not self.engine.handshake_complete:
@@ -288,7 +291,7 @@ class Connection(Handle):
 
     def recv_into(self, buffer: bytearray | memoryview, nbytes: int | None = None, flags: int | None = None) -> int:
         """As :meth:`recv`, into a buffer; the count of bytes."""
-        data = self.recv(len(buffer) if nbytes is None else min(nbytes, len(buffer)))
+        data = self.recv(len(buffer) if nbytes is None else min(nbytes, len(buffer)), flags)
         buffer[: len(data)] = data
         return len(data)
 

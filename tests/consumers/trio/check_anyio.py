@@ -8,7 +8,7 @@ from collections import Counter
 import anyio
 import anyio.streams.tls
 import pytest
-from conftest import count_in
+from counting import counted
 
 from tlsprovider.sslcontext.connection import Connection
 
@@ -53,6 +53,6 @@ async def talk(client_context: ssl.SSLContext, server_context: ssl.SSLContext) -
 @pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def test_anyio(contexts: tuple[ssl.SSLContext, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     made: Counter[str] = Counter()
-    count_in(made, Connection, monkeypatch)
+    monkeypatch.setattr(Connection, "__init__", counted(Connection, made))
     anyio.run(talk, *contexts, backend=backend)
     assert made["Connection"] >= 2

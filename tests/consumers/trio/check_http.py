@@ -15,7 +15,7 @@ import hypercorn.config
 import hypercorn.trio
 import pytest
 import trio
-from conftest import Files
+from ssl_pair import Files
 
 from tlsprovider import Identity, ServerConfig
 from tlsprovider.trio import TLSStream, serve_tls

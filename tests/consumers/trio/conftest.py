@@ -8,15 +8,15 @@ either ``context``, where the consumer's own use of trio's ``SSLStream`` or of `
 from __future__ import annotations
 
 import functools
+import inspect
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
-from typing import Any
 
-import attrs
 import pytest
 import trio
+from counting import counted
+from ssl_pair import Files, make_files
 
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.sslcontext import SSLContext, create_default_context
@@ -26,23 +26,9 @@ from tlsprovider.trio import drop_in, install, uninstall
 SECONDS = 10
 
 
-@attrs.frozen
-class Files:
-    ca: Path
-    chain: Path
-    key: Path
-
-
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = Authority("consumers")
-    issued = authority.issue("localhost", "127.0.0.1")
-    found = Files(folder / "ca.pem", folder / "chain.pem", folder / "key.pem")
-    found.ca.write_bytes(authority.certificate_pem)
-    found.chain.write_bytes(issued.chain_pem)
-    found.key.write_bytes(issued.key_pem)
-    return found
+    return make_files(tmp_path_factory.mktemp("certificates"), Authority("consumers"), "localhost", "127.0.0.1")
 
 
 @pytest.fixture(params=["context", "stream"])
@@ -50,7 +36,7 @@ def seam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     """The way in; what was made of our classes meanwhile is counted, and none would fail the test."""
     made: Counter[str] = Counter()
     for cls in (Connection, drop_in.SSLStream):
-        count_in(made, cls, monkeypatch)
+        monkeypatch.setattr(cls, "__init__", counted(cls, made))
     if request.param == "stream":
         install()
     try:
@@ -60,16 +46,6 @@ def seam(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     wanted = "SSLStream" if request.param == "stream" else "Connection"
     assert made[wanted], f"our TLS was not used: {made}"
     assert len(made) == 1, f"two ways in at once: {made}"
-
-
-def count_in(made: Counter[str], cls: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = cls.__init__
-
-    def counted(self: object, *args: Any, **kwargs: Any) -> None:
-        made[cls.__name__] += 1
-        original(self, *args, **kwargs)
-
-    monkeypatch.setattr(cls, "__init__", counted)
 
 
 @pytest.fixture(params=["ours-ours", "ours-ssl", "ssl-ours"])
@@ -104,7 +80,7 @@ def default_context(server_context: ssl.SSLContext) -> Callable[..., ssl.SSLCont
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Async tests run in trio, under a time limit."""
     test: Callable[..., Awaitable[None]] = pyfuncitem.obj
-    if not pyfuncitem.name.startswith("test_") or not is_async(test):
+    if not pyfuncitem.name.startswith("test_") or not inspect.iscoroutinefunction(test):
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
 
@@ -114,9 +90,3 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
     trio.run(limited)
     return True
-
-
-def is_async(test: object) -> bool:
-    import inspect
-
-    return inspect.iscoroutinefunction(test)

@@ -1,6 +1,7 @@
 """Scrapy, autobahn and daphne, which are too heavy for the suite: ``nox -s consumers`` installs them, and runs this.
 
-The name doesn't begin with ``test_``, so the suite doesn't find it: it is run there or not at all, and never skipped.
+The names of files here don't begin with ``test_``, so the suite doesn't find them: they are run there or not at all,
+and never skipped.
 """
 
 from __future__ import annotations
