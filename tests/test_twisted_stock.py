@@ -119,6 +119,15 @@ class TestGenuineConnections:
         )
         assert pair.client_tls.negotiatedProtocol == pair.server_tls.negotiatedProtocol == b"h2"
 
+    @pytest.mark.parametrize("ours", [(True, True), (True, False)], ids=["both", "client"])
+    def test_large_flight(self, join: Join, authority: Authority, ours: tuple[bool, bool]) -> None:
+        """Twisted's own sends 32 KiB and then waits for ever (twisted#5095); it can read more."""
+        names = [f"{number}.a-rather-long-name.example" for number in range(1500)]
+        creator = certificate_options(authority, "localhost", *names)
+        pair = join(Listener(), Listener(), server_creator=creator, ours=(ours[1], ours[0]))
+        assert len(pair.server_wire.writes[0]) > 1 << 15
+        assert "handshake" in pair.client.happened
+
     def test_half_close(self, join: Join) -> None:
         """Twisted's own closes all of TCP; its twin then reports a truncation (twisted#5341)."""
         pair = join(HalfCloser(), HalfCloser())
