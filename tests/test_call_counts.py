@@ -25,8 +25,8 @@ from tlsprovider.record import RecordReader, RecordWriter
 
 PACKAGE = str(Path(tlsprovider.__file__).parent)
 
-FULL_HANDSHAKE = 545
-RESUMED_HANDSHAKE = 647
+FULL_HANDSHAKE = 567
+RESUMED_HANDSHAKE = 669
 RECORD = 10
 TOLERANCE = 1.05
 

@@ -670,7 +670,7 @@ def name_of_a_key_without_the_key(w: World):
     return script
 
 
-@provokes(Fault.HELLO_CHANGED)
+@provokes(Fault.MISSING_EXTENSION)
 def key_gone_after_retry(w: World):
     script = w.against_server(groups=["secp256r1"])
     config = script.engine._config  # type: ignore[attr-defined]

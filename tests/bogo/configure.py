@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import attrs
@@ -11,9 +12,11 @@ from bogo.hooks import Hooks, Seen
 from bogo.ssl_object import OverSSL
 from tlsprovider import iana
 from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
+from tlsprovider.session import Session
 from tlsprovider.ssl import SSL
 
 __all__ = ["Made", "allows_older_versions", "make"]
@@ -53,6 +56,24 @@ WPA_202304 = {
 }
 
 
+@attrs.define
+class Acquainted:
+    """What lasts from one connection of a test to the next."""
+
+    tickets: TicketKeyRing = attrs.field(factory=TicketKeyRing)
+    """Server: the keys of its tickets."""
+    session: Session | None = None
+    """Client: what the connection before has left."""
+    later: int = 0
+    """Seconds by which our clock is ahead."""
+
+    started: float = attrs.field(factory=time.time)
+
+    def clock(self) -> float:
+        """It stands still: tests look at ages to the millisecond."""
+        return self.started + self.later
+
+
 @attrs.frozen
 class Made:
     """An engine for one connection, and what belongs to it. Identities are in the order of preference."""
@@ -66,6 +87,11 @@ class Made:
     signing_for: Identity | None
     """Who signs late, when there is one to sign and the test is ``-async``."""
 
+    @property
+    def session(self) -> Session | None:
+        negotiated = self.negotiated
+        return negotiated.get1_session() if isinstance(negotiated, SSL) else getattr(negotiated, "session", None)
+
 
 def allows_older_versions(settings: Settings) -> bool:
     """Whether the test lets the shim speak something older than TLS 1.3, which this engine can't."""
@@ -73,7 +99,7 @@ def allows_older_versions(settings: Settings) -> bool:
     return any(not off and version >= settings.min_version for version, off in switched_off)
 
 
-def make(settings: Settings) -> Made:
+def make(settings: Settings, acquainted: Acquainted) -> Made:
     """Raises :exc:`Unimplemented` for what the provider can't do."""
     for name, version in (("-max-version", settings.max_version), ("-expect-version", settings.expect_version)):
         if version and version < TLS13:
@@ -89,8 +115,14 @@ def make(settings: Settings) -> Made:
             signing_for.certificates, hooks.late_signer(signing_for), schemes=signing_for.schemes
         )
     common = _common(settings, hooks, seen)
+    if settings.resume_count:
+        common["clock"] = acquainted.clock
+    if settings.server:
+        common["tickets"] = None if settings.no_ticket else acquainted.tickets
     config = (_server if settings.server else _client)(settings, hooks, plain, common)
     engine = _engine(settings, config)
+    if not settings.server and acquainted.session is not None:
+        engine.set_session(acquainted.session)  # type: ignore[union-attr]
     return Made(engine, engine.ssl if isinstance(engine, OverSSL) else engine, hooks, seen, plain, signing_for)
 
 
@@ -188,8 +220,6 @@ def _client(settings: Settings, hooks: Hooks, identities: list[Identity], common
         **common,
         key_shares=shares,
         identity=identities[0] if identities else None,
-        # The shim doesn't drive resumption yet, so it asks for no tickets and gives none.
-        sessions=None,
         alpn=_split_alpn(settings.advertise_alpn),
     )
 
@@ -211,7 +241,7 @@ def _server(settings: Settings, hooks: Hooks, identities: list[Identity], common
         common["alpn"] = [settings.select_alpn]
     if _wants_hello_hook(settings):
         common["on_client_hello"] = hooks.late(hooks.on_client_hello)
-    config = ServerConfig(**common, identities=identities, tickets=None)
+    config = ServerConfig(**common, identities=identities)
     hooks.go_on_with = config
     return config
 

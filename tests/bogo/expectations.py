@@ -17,9 +17,9 @@ from tlsprovider.ssl import SSL
 __all__ = ["check_handshake", "check_sessions"]
 
 
-def check_handshake(made: Made, settings: Settings) -> None:
-    """Raises :exc:`Mismatch` for the first thing that is not as expected."""
-    for what, got, wanted in _pairs(made, settings):
+def check_handshake(made: Made, settings: Settings, again: bool) -> None:
+    """Raises :exc:`Mismatch` for the first thing that is not as expected. ``again``: it is not the first connection."""
+    for what, got, wanted in _pairs(made, settings, again and not settings.expect_session_miss):
         if got != wanted:
             raise Mismatch(f"{what}: got {got!r}, wanted {wanted!r}")
 
@@ -33,17 +33,17 @@ def check_sessions(made: Made, settings: Settings) -> None:
         raise Mismatch(f"{tickets} session tickets, wanted none")
     # The runner gives tickets only to clients that say that they could use one; and before the shim closes, it has
     # no chance to.
-    expected = get_provider(settings.provider).supports("resumption") and not settings.shim_shuts_down
+    expected = get_provider(settings.provider).supports("sessions") and not settings.shim_shuts_down
     if expected and not settings.expect_no_session and not tickets:
         raise Mismatch("no session ticket, wanted some")
 
 
-def _pairs(made: Made, settings: Settings) -> Iterator[tuple[str, object, object]]:
+def _pairs(made: Made, settings: Settings, resumes: bool) -> Iterator[tuple[str, object, object]]:
     """``(what, got, wanted)`` for all that the flags speak of."""
     engine, seen = made.negotiated, made.seen
     yield "handshake_complete", made.engine.handshake_complete, True
     yield "handshake_done told", seen.done, True
-    yield "session_reused", engine.session_reused, False
+    yield "session_reused", engine.session_reused, resumes
     yield "version", engine.version, "TLSv1.3"
     alpn = settings.select_alpn if settings.server else settings.expect_alpn
     yield "alpn", (engine.alpn or "").encode("latin-1"), alpn
@@ -51,7 +51,7 @@ def _pairs(made: Made, settings: Settings) -> Iterator[tuple[str, object, object
         yield "server_name", engine.server_name, settings.expect_server_name
     if settings.expect_curve_id:
         yield "group", engine.group, str(iana.NamedGroup(settings.expect_curve_id))
-    if settings.expect_peer_signature_algorithm:
+    if settings.expect_peer_signature_algorithm and not engine.session_reused:
         scheme = iana.SignatureScheme(settings.expect_peer_signature_algorithm)
         yield "signature_scheme", engine.signature_scheme, str(scheme)
     cipher = settings.expect_cipher or settings.expect_cipher_aes

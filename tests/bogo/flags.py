@@ -172,7 +172,13 @@ class Settings:
     export_traffic_secrets: bool = switch()
     use_exporter_between_reads: bool = switch()
 
-    # Sessions: there are none yet.
+    # Sessions.
+    resume_count: int = number()
+    resumption_delay: int = number()
+    expect_session_miss: bool = switch()
+    reverify_on_resume: bool = switch()
+    """It always is."""
+    expect_ticket_renewal: bool = switch()
     no_ticket: bool = switch()
     expect_no_session: bool = switch()
 

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Sequence
 from typing import Final, TextIO
 
-from bogo.configure import Made, allows_older_versions, make
+from bogo.configure import Acquainted, Made, allows_older_versions, make
 from bogo.expectations import check_handshake, check_sessions
 from bogo.flags import Settings, Unimplemented, parse
 from bogo.hooks import Mismatch
 from bogo.link import Link, connect
 from tlsprovider.errors import AlertReceived, ConfigError, Fault, HookError, PeerFault, TLSError
 from tlsprovider.iana import AlertDescription
+from tlsprovider.session import Session
 
 __all__ = ["describe", "main", "run"]
 
@@ -48,7 +49,7 @@ def run(arguments: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
             # The runner asks whether handshakes can be split between two processes.
             stdout.write("No\n")
             return PASSED
-        _one_connection(settings)
+        _connections(settings, connections["-on-resume"])
     except Unimplemented as reason:
         stderr.write(f"unimplemented: {reason}\n")
         return UNIMPLEMENTED
@@ -64,22 +65,35 @@ def run(arguments: Sequence[str], stdout: TextIO, stderr: TextIO) -> int:
     return PASSED
 
 
-def _one_connection(settings: Settings) -> None:
-    made = make(settings)
+def _connections(first: Settings, later: Settings) -> None:
+    """The first, and those that resume the one before."""
+    acquainted = Acquainted()
+    for number in range(first.resume_count + 1):
+        settings = later if number else first
+        acquainted.later += settings.resumption_delay if number else 0
+        if number and not settings.server and acquainted.session is None:
+            raise Mismatch("no session to offer")
+        acquainted.session = _one_connection(settings, acquainted, bool(number))
+
+
+def _one_connection(settings: Settings, acquainted: Acquainted, again: bool) -> Session | None:
+    """Gives the session that came of it."""
+    made = make(settings, acquainted)
     link = Link(connect(settings), made, settings)
     try:
         if not settings.implicit_handshake:
             link.handshake()
-            check_handshake(made, settings)
-        for again in (settings.handshake_twice, settings.no_op_extra_handshake):
-            if again:
+            check_handshake(made, settings, again)
+        for once_more in (settings.handshake_twice, settings.no_op_extra_handshake):
+            if once_more:
                 made.engine.do_handshake()
         if settings.handshake_never_done:
             raise Mismatch("the handshake was completed")
         link.exchange()
-        check_handshake(made, settings)
+        check_handshake(made, settings, again)
         check_sessions(made, settings)
         link.shut_down()
+        return made.session
     except TLSError as failure:
         made.hooks.raise_mismatch()
         if allows_older_versions(settings) and _needs_older_version(failure, made):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import WantRead
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.session import Session
 from tlsprovider.ssl import SSL, ErrorCode, MemoryBIO, Shutdown
 
 __all__ = ["OverSSL"]
@@ -52,6 +53,9 @@ class OverSSL:
         error = self.ssl.error
         assert error is not None, f"{code!r} without an error"
         raise error
+
+    def set_session(self, session: Session) -> None:
+        self.ssl.set_session(session)
 
     def do_handshake(self) -> None:
         ret = self.ssl.do_handshake()

@@ -145,13 +145,14 @@ class Connected:
 
     def _read_new_session_ticket(self, message: NewSessionTicket) -> None:
         """Section 4.7.1. A client that keeps no sessions ignores it."""
-        established = self.established
-        key = established.session_key
-        if key is None or not self._resumption_secret:
+        if not self._resumption_secret:
             return
-        session = session_of(message, established, self._resumption_secret, self._config)
-        if session is not None:
-            self.session = session
+        session = session_of(message, self.established, self._resumption_secret, self._config)
+        if session is None:
+            return
+        self.session = session
+        key = self.established.session_key
+        if key is not None:
             call_hook("sessions", lambda store: store.put(key, session), self._config.sessions)
 
     def _read_alert(self, content: bytes) -> None:

@@ -120,7 +120,6 @@ class ClientHandshake(Steps):
         # Where sessions for this connection are kept; the port is for whoever knows it to say.
         self.port: int | None = None
         self.session: Session | None = None
-        self._session_key: SessionKey | None = None
         self.early = b""
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -149,8 +148,7 @@ class ClientHandshake(Steps):
         identity = await self._send_certificate(request)
         self.send_finished(ours)
         self.change_write_keys(secrets.write)
-        session_key = self._keeps_sessions(request, psk)
-        if session_key is not None:
+        if self._begets_sessions(request, psk):
             secrets.resumption = self.derive_resumption_secret(main)
         established = Established(
             suite=suite,
@@ -160,7 +158,7 @@ class ClientHandshake(Steps):
             peer=peer,
             local_certificates=identity.certificates if identity is not None else (),
             session=psk.session if psk is not None else None,
-            session_key=session_key,
+            session_key=self._session_key() if secrets.resumption else None,
             early_data=self.early_data,
         )
         return established, secrets
@@ -171,27 +169,30 @@ class ClientHandshake(Steps):
         """What to offer: a session if there is one, and the keys that were given beforehand."""
         config = self.config
         given = tuple(externals(config).values()) if config.psks else ()
-        if config.sessions is None or self.server_name is None:
-            # Without a name nobody knows whose session it is.
-            return given
-        self._session_key = SessionKey(self.server_name.lower(), self.port, fingerprint(config))
-        return self._choose_session(self._session_key) + given
+        return given if config.sessions is None else self._choose_session() + given
 
-    def _keeps_sessions(self, request: CertificateRequest | None, psk: Psk | None) -> SessionKey | None:
-        """Where sessions of this connection belong; None: they are not kept.
+    def _session_key(self) -> SessionKey | None:
+        """Where sessions of this connection are kept. Without a name nobody knows whose they are."""
+        if self.server_name is None:
+            return None
+        return SessionKey(self.server_name.lower(), self.port, fingerprint(self.config))
+
+    def _begets_sessions(self, request: CertificateRequest | None, psk: Psk | None) -> bool:
+        """Whether a ticket will be of use.
 
         A session stands for certificates, so a key from outside begets none; and a hook that chose ours is to be asked
         again.
         """
         chosen = request is not None and self.config.choose_identity is not None
         outside = psk is not None and psk.session is None
-        return None if chosen or outside else self._session_key
+        return self.config.sessions is not None and not chosen and not outside
 
-    def _choose_session(self, key: SessionKey) -> tuple[Psk, ...]:
+    def _choose_session(self) -> tuple[Psk, ...]:
         """A session to resume, whose server would be believed now as well; none, or one."""
-        now = self.config.clock()
-        session = self.session or call_hook("sessions", lambda store: store.take(key, now), self.config.sessions)
-        if session is None or not self._may_resume(session, key, now):
+        now, key, session = self.config.clock(), self._session_key(), self.session
+        if session is None and key is not None:
+            session = call_hook("sessions", lambda store: store.take(key, now), self.config.sessions)
+        if session is None or not self._may_resume(session, now):
             return ()
         try:
             verified = self.verify_chain(session.peer_certificates)
@@ -200,12 +201,12 @@ class ClientHandshake(Steps):
             return ()
         return (of_session(session, session.ticket, verified),)
 
-    def _may_resume(self, session: Session, key: SessionKey, now: float) -> bool:
+    def _may_resume(self, session: Session, now: float) -> bool:
         suites = [suite for suite in self.config.cipher_suites if SUITES[suite].hash_name == session.hash_name]
         return (
             bool(suites and session.peer_certificates)
-            and session.server_name == key.host
-            and session.fingerprint == key.fingerprint
+            and session.server_name == (self.server_name and self.server_name.lower())
+            and session.fingerprint == fingerprint(self.config)
             and now < session.expires
         )
 

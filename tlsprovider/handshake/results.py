@@ -70,7 +70,7 @@ class Established:
     early_data: str
     """``not_sent``, ``accepted`` or ``rejected``."""
     session_key: SessionKey | None
-    """Client: where sessions of this connection belong; None: they are not kept."""
+    """Client: where sessions of this connection are kept; None: nowhere."""
 
 
 @attrs.define(repr=False)

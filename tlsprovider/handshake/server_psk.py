@@ -128,7 +128,7 @@ class ServerPsks(Steps):
         """The key chosen before is there, perhaps at another place (section 4.2.4), with a binder for this hello."""
         identities = [identity for identity, _ in offered.identities] if offered is not None else []
         if offered is None or chosen.psk.identity not in identities:
-            raise PeerFault(Fault.HELLO_CHANGED, "the pre-shared key is gone")
+            raise PeerFault(Fault.MISSING_EXTENSION, "pre_shared_key of the first ClientHello in the second")
         chosen.index = identities.index(chosen.psk.identity)
         check_binder(hello.raw, offered, chosen.index, chosen.psk, self.transcript)
 

@@ -265,9 +265,8 @@ class Steps:
         """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        if self.config.keylog is not None:
-            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         if early is None or self.is_server:
             self.change_write_keys(ours)
@@ -279,10 +278,9 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        if self.config.keylog is not None:
-            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-            self.log_key("EXPORTER_SECRET", exporter)
+        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+        self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 
