@@ -180,13 +180,14 @@ class TLSConnection(Protocol):
     def _judge(self, reason: Failure) -> Failure:
         """An orderly end of the transport is a truncation unless TLS had ended before (RFC 9846 section 6.1)."""
         engine = self._engine
+        if engine is not None and engine.close_received and engine.close_sent and not self._aborted:
+            # A peer that closed its socket at once answers our close_notify with a reset. It takes nothing away.
+            return Failure(ConnectionDone())
         if not reason.check(ConnectionDone):
             return reason
         if self._aborted:
             return Failure(ConnectionAborted())
-        if self._finished or self._read_closed or engine is None:
-            return reason
-        if self.disconnecting and engine.close_sent:
+        if self._finished or self._read_closed or engine is None or (self.disconnecting and engine.close_sent):
             return reason
         return self._cut_short()
 
