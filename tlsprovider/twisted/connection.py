@@ -326,7 +326,8 @@ class TLSConnection(Protocol):
             return
         outgoing = engine.process_outgoing()
         if outgoing and not self._gone:
-            if self._sends_now and len(outgoing) <= SEND_NOW:
+            # A peer that has closed may answer with a reset. The reactor sends and closes in one go, before it comes.
+            if self._sends_now and len(outgoing) <= SEND_NOW and not engine.close_received:
                 send_now(self.transport, outgoing)
             else:
                 self.transport.write(outgoing)
