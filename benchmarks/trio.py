@@ -88,11 +88,10 @@ class Place:
     async def open(self, nursery: trio.Nursery, stack: AsyncExitStack) -> None:
         (listener,) = await nursery.start(partial(trio.serve_tcp, self._echo, 0, host="127.0.0.1"))
         self.port = listener.socket.getsockname()[1]
-        below = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        near, accepted = await trio.open_tcp_stream("127.0.0.1", below[0].socket.getsockname()[1]), None
-        accepted = await below[0].accept()
-        await below[0].aclose()
-        self.near, self.far = self.contender.client(near), self.contender.server(accepted)
+        (once,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with once:
+            self.near = self.contender.client(await trio.open_tcp_stream(*once.socket.getsockname()))
+            self.far = self.contender.server(await once.accept())
         stack.push_async_callback(trio.aclose_forcefully, self.near)
         stack.push_async_callback(trio.aclose_forcefully, self.far)
         async with trio.open_nursery() as both:

@@ -66,7 +66,7 @@ def make_join(client_config: ClientConfig, server_config: ServerConfig) -> Stock
         **options: Any,
     ) -> Pair:
         # No sessions: every handshake is a whole one.
-        ours = attrs.evolve(client_config, groups=["x25519"], sessions=None, **(on_client or {}))
+        ours = attrs.evolve(client_config, sessions=None, **(on_client or {}))
         theirs = attrs.evolve(server_config, **(on_server or {}))
         limits = limits or {}
         return join_stock(

@@ -22,6 +22,7 @@ SECONDS = 50
 
 REFUSED = {
     "ChooseIdentity.client",
+    "FindSession",
     "SignHandshake",
     "TLSv1.2",
     "VerifyPeer.ocsp",
@@ -31,6 +32,7 @@ REFUSED = {
     "client_auth.clock",
     "client_auth.pinned",
     "client_auth.unverified",
+    "early_data",
     "entropy",
     "exporter",
     "half_close",
@@ -39,7 +41,10 @@ REFUSED = {
     "key_update",
     "keylog",
     "on_event.messages",
+    "psks",
+    "sessions",
     "signature_schemes",
+    "tickets",
     "tls-exporter",
 }
 

@@ -192,7 +192,7 @@ class TestWhatIsAsked:
         question = self.ask(cases, "on_client_hello")
         assert question.server_name == "localhost"
         assert question.versions == (ProtocolVersion.TLSv1_3,)
-        assert question.groups == (NamedGroup.x25519,)
+        assert question.groups == (NamedGroup.secp256r1,)
         assert CipherSuite.TLS_AES_128_GCM_SHA256 in question.cipher_suites
         assert SignatureScheme.mldsa65 in question.signature_schemes
         assert question.raw[0] == 1

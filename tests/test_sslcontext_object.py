@@ -6,6 +6,7 @@ sentence about ``ssl``.
 
 from __future__ import annotations
 
+import _ssl
 import ssl
 from array import array
 from pathlib import Path
@@ -16,6 +17,8 @@ from ssl_pair import Files, Pair, context, make_files, pair_of, wants_read
 
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.errors import AlertReceived, CertificateFault, TruncatedError
+from tlsprovider.iana import AlertDescription
+from tlsprovider.sslcontext.exceptions import REASONS, alert_reason
 
 WHOSE = ["ours-ours", "ours-ssl", "ssl-ours", "ssl-ssl"]
 
@@ -390,6 +393,16 @@ def test_that_data_is_not_lost(files: Files) -> None:
         made.client.unwrap()
     assert made.client.read() == b"unread"
     assert made.client.unwrap() is None
+
+
+def test_reasons_are_openssls() -> None:
+    """Alerts are its reasons from 1000 on. Python has a table of those that its OpenSSL knew when it was released."""
+    table = {code: name for name, code in _ssl.err_names_to_codes.items()}
+    library_ssl = 20
+    known = [alert for alert in AlertDescription if (library_ssl, 1000 + alert) in table]
+    assert len(known) > 20
+    assert [alert_reason(alert) for alert in known] == [table[library_ssl, 1000 + alert] for alert in known]
+    assert set(REASONS.values()) <= set(table.values())
 
 
 class TestCauses:

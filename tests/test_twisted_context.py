@@ -101,7 +101,7 @@ class TestConnecting:
         assert pair.client_tls.negotiatedProtocol == pair.server_tls.negotiatedProtocol == b"h2"
         assert client.get_cipher_name() == client.cipher == server.get_cipher_name()
         assert client.get_servername() == server.get_servername() == b"localhost"
-        assert client.group == server.get_group_name() == "x25519"
+        assert client.group == server.get_group_name()
         certificate = pair.client_tls.getPeerCertificate()
         assert isinstance(certificate, X509)
         assert certificate.to_cryptography() == server_identity.certificates[0]
@@ -116,7 +116,7 @@ class TestConnecting:
 
     def test_sessions_are_resumed(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
         config = attrs.evolve(client_config, sessions=MemorySessions())
-        creators = ContextFactory(config, "localhost"), ContextFactory(server_config)
+        creators = ContextFactory(config, "localhost", "native"), ContextFactory(server_config, None, "native")
         reused = []
         for _ in range(2):
             pair = join_stock(*creators)
@@ -336,7 +336,7 @@ class TestMakingOne:
         [
             (("no config",), "expected a ClientConfig or a ServerConfig"),
             ((ClientConfig(),), "a name is needed"),
-            ((ClientConfig(min_version="TLSv1.2"), "localhost"), "does not support"),
+            ((ClientConfig(min_version="TLSv1.2"), "localhost", "native"), "does not support"),
             ((ClientConfig(), "localhost", "nobody"), "unknown provider"),
             ((ClientConfig(), b"localhost"), "hostname: expected text"),
         ],

@@ -76,8 +76,9 @@ class Asking:
         """The side that was asked has a HookError, the other the alert; nothing is left on the clock."""
         self.pair.flush()
         assert isinstance(self.asked.reason, HookError)
-        assert isinstance(self.other.reason, AlertReceived)
-        assert self.other.reason.alert is AlertDescription.internal_error
+        if self.case.told:
+            assert isinstance(self.other.reason, AlertReceived)
+            assert self.other.reason.alert is AlertDescription.internal_error
         assert self.pair.clock.getDelayedCalls() == []
         return self.asked.reason
 
@@ -191,9 +192,7 @@ def test_flood_pauses_the_peer(client_config: ClientConfig, server_config: Serve
         pair.client_wire.write(bytes(1 << 14))
         pair.flush()
     assert not pair.server_wire.reading
-    engine = pair.server_tls._engine
-    assert engine is not None
-    assert 64 * 1024 <= engine._reader.buffered < 96 * 1024  # type: ignore[attr-defined]
+    assert 64 * 1024 <= 20 * (1 << 14) - len(pair.server_wire._held) < 96 * 1024
     waiting.callback(server_config)
     pair.flush()
     assert pair.server.lost, "what was sent is no TLS, and now somebody has looked at it"

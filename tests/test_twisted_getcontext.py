@@ -21,7 +21,7 @@ from tlsprovider.twisted import ContextFactory
 
 
 def context_of(config: ClientConfig | ServerConfig, hostname: str | None = None) -> SSL.Context:
-    return ContextFactory(config, hostname).getContext()
+    return ContextFactory(config, hostname, "native").getContext()
 
 
 def as_client(config: ClientConfig, hostname: str = "localhost") -> PyOpenSSLPeer:
@@ -165,7 +165,7 @@ class TestNoContext:
         ],
     )
     def test_of_a_client(self, client_config: ClientConfig, change: dict[str, Any], words: str) -> None:
-        factory = ContextFactory(attrs.evolve(client_config, **change), "localhost")
+        factory = ContextFactory(attrs.evolve(client_config, **change), "localhost", "native")
         for _ in range(2):
             with pytest.raises(UnsupportedByProvider, match=words):
                 factory.getContext()

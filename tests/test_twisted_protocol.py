@@ -19,6 +19,7 @@ from twisted.internet.interfaces import (
     IUNIXTransport,
 )
 from twisted.internet.protocol import Factory
+from twisted.internet.ssl import Certificate
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted_pair import Connect, Listener, Talker, Wire, join_protocols, tls
@@ -29,7 +30,9 @@ from zope.interface.verify import verifyObject
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ConfigError
+from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
+from tlsprovider.trust import TrustStore
 from tlsprovider.twisted import TLSFactory, TLSProtocol
 from tlsprovider.twisted.connection import SEAL_AT
 from tlsprovider.twisted.declarations import _known
@@ -261,6 +264,19 @@ class TestFacts:
         assert pair.client_tls.negotiatedProtocol == pair.server_tls.negotiatedProtocol == b"http/1.1"
         handle = pair.client_tls.getHandle()
         assert handle is not None and handle.version == "TLSv1.3"
+
+    def test_handle_answers_as_pyopenssl_would(
+        self, connect: Connect, trust: TrustStore, client_identity: Identity
+    ) -> None:
+        """Stock Twisted's ``hostFromTransport`` fails on every real connection."""
+        pair = connect(on_client={"identity": client_identity}, on_server={"trust": trust, "client_auth": "require"})
+        for ours, theirs in ((pair.client, pair.server), (pair.server, pair.client)):
+            peer = Certificate.peerFromTransport(ours.transport)
+            assert peer == Certificate.hostFromTransport(theirs.transport)
+        assert peer.original.to_cryptography() == client_identity.certificates[0]
+        handle = pair.client_tls.getHandle()
+        assert handle is pair.client_tls.getHandle()
+        assert handle.get_cipher_name() == handle.cipher and handle.engine is pair.client_tls._engine
 
     def test_unconnected(self, client_config: ClientConfig) -> None:
         protocol = tls(client_config, Talker(), Clock())

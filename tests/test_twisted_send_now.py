@@ -80,3 +80,10 @@ def test_a_lost_connection_takes_nothing() -> None:
 def test_for_tcp_only() -> None:
     assert sends_now(Socket(room=0))
     assert not sends_now(StringTransport())
+
+
+def test_not_around_tls() -> None:
+    """TLS within TLS: what is written goes through the protocol that ``startTLS`` has put there."""
+    transport = Socket(room=100)
+    transport.TLS = True
+    assert not sends_now(transport)

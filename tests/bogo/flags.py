@@ -176,6 +176,8 @@ class Settings:
     resume_count: int = number()
     resumption_delay: int = number()
     expect_session_miss: bool = switch()
+    reverify_on_resume: bool = switch()
+    """It always is."""
     expect_ticket_renewal: bool = switch()
     no_ticket: bool = switch()
     expect_no_session: bool = switch()

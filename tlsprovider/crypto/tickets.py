@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import secrets
 from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 import attrs
@@ -170,8 +171,10 @@ class TicketKeyRing:
             self._began = now
         if abs(now - sent) > WINDOW or not (self._makes_keys or sent - WINDOW >= self._began):
             return False
-        for old in [one for one, (until,) in self._used.items() if until < now] if len(self._used) > 1024 else ():
-            self._used.pop(old, None)
+        # Two of the oldest go for each that comes, so that no call has to look through all of them.
+        for old in list(islice(self._used, 2)):
+            if self._used.get(old, (now,))[0] < now:
+                self._used.pop(old, None)
         if len(self._used) >= MAX_REMEMBERED:
             return False
         mine = (sent + WINDOW,)

@@ -34,8 +34,6 @@ RECEIVE_SIZE = 128 * 1024
 
 Take: TypeAlias = Callable[[bytes | bytearray | memoryview], object]
 
-NOTHING = memoryview(b"")
-
 
 class Outbox:
     """Bytes that have to leave in order. ``queued`` and ``sent`` count from the beginning of the connection."""
@@ -43,7 +41,7 @@ class Outbox:
     __slots__ = ("_unsent", "in_doubt", "queued", "sent")
 
     def __init__(self) -> None:
-        self._unsent = NOTHING
+        self._unsent: bytes | memoryview = b""
         self.queued = 0
         self.sent = 0
         self.in_doubt = False
@@ -54,16 +52,16 @@ class Outbox:
     def append(self, data: bytes) -> None:
         if data:
             # Joining copies, but only what a cancelled task left, or the handshake's last flight before the first data.
-            self._unsent = memoryview(b"".join((self._unsent, data)) if self._unsent else data)
+            self._unsent = b"".join((self._unsent, data)) if self._unsent else data
             self.queued += len(data)
 
-    def head(self, size: int) -> memoryview:
+    def head(self, size: int) -> bytes | memoryview:
         """The next bytes to leave, ``size`` of them at most."""
-        return self._unsent[:size]
+        return memoryview(self._unsent)[:size] if size < len(self._unsent) else self._unsent
 
     def advance(self, count: int) -> None:
         """Forget the first ``count`` bytes: they have left."""
-        self._unsent = self._unsent[count:] if count < len(self._unsent) else NOTHING
+        self._unsent = memoryview(self._unsent)[count:] if count < len(self._unsent) else b""
         self.sent += count
 
 

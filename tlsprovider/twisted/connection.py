@@ -30,12 +30,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.error import (
-    ConnectionAborted,
-    ConnectionDone,
-    ConnectionLost,
-    TimeoutError,
-)
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost, TimeoutError
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IHandshakeListener, IProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
@@ -45,6 +40,7 @@ from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError,
 from tlsprovider.questions import Question, WantAnswer
 from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.declarations import declare_as
+from tlsprovider.twisted.engines import as_shown, lend_to_transport, make_engine
 from tlsprovider.twisted.flow import ProducerGate, send_now, sends_now
 
 if TYPE_CHECKING:
@@ -122,7 +118,7 @@ class TLSConnection(Protocol):
         self.factory.registerProtocol(self)
         self._wrapped_is_connected = not self._connectWrapped
         try:
-            self._engine = self._make_engine()
+            self._engine, self._connection = make_engine(self)
         except Exception as problem:
             self._refuse(problem)
             return
@@ -130,28 +126,13 @@ class TLSConnection(Protocol):
             self._engine.peer_address = address_of(transport)
         self._accepting = True
         if not self._connectWrapped:
-            self._lend_to_transport()
+            lend_to_transport(self)
         self._set_deadline(self.handshakeTimeout, self._handshake_timed_out)
         if self._connectWrapped:
             self._wrapped_is_connected = True
             self.wrappedProtocol.makeConnection(self)
         if not self._finished:
             self._drive()
-
-    def _make_engine(self) -> IEngine:
-        make: Callable[[], IEngine] | None = getattr(self.factory, "makeEngine", None)
-        if make is not None:
-            return make()
-        # A factory of Twisted's own. Whoever has none needs no pyOpenSSL.
-        from tlsprovider.twisted.stock import take_connection
-
-        self._connection, engine = take_connection(self)
-        return engine
-
-    def _lend_to_transport(self) -> None:
-        from tlsprovider.twisted.stock import lend_to_transport
-
-        lend_to_transport(self)
 
     def _refuse(self, problem: Exception) -> None:
         """There is no engine: nothing can be said to the peer, but it must not be left waiting either."""
@@ -275,7 +256,7 @@ class TLSConnection(Protocol):
         self._question = self._pursuit = None
         self._set_deadline(None)
         if not self._connectWrapped:
-            self._lend_to_transport()
+            lend_to_transport(self)
         if IHandshakeListener.providedBy(self.wrappedProtocol):
             self.wrappedProtocol.handshakeCompleted()
         if self._finished:
@@ -452,7 +433,7 @@ class TLSConnection(Protocol):
             # The transport has ended, and knows more about it than TLS: see _judge.
             return
         if not isinstance(problem, TruncatedError):
-            self._reason = self._reason or Failure(self._as_shown(problem, engine))
+            self._reason = self._reason or Failure(as_shown(problem, engine, self._connection))
         elif not (self.disconnecting and engine.close_sent):
             self._reason = self._reason or self._cut_short()
         if isinstance(problem, HookError) and problem.__cause__ is not None:
@@ -464,14 +445,6 @@ class TLSConnection(Protocol):
         if self.connected:
             # The alert is small, but a peer that reads nothing could still keep the transport open for ever.
             self._set_deadline(self.closeTimeout or CLOSE_TIMEOUT, self.abortConnection)
-
-    def _as_shown(self, problem: TLSError, engine: IEngine) -> Exception:
-        """Without the traceback, whose frames belong to the engine and may hold secrets."""
-        if self._connection is None:
-            return problem.with_traceback(None)
-        from tlsprovider.twisted.stock import as_expected
-
-        return as_expected(problem, engine)
 
     def _finish(self) -> None:
         """TLS is over in both directions; the transport is to send what it has, and to close."""

@@ -13,8 +13,8 @@ __all__ = ["ProducerGate", "send_now", "sends_now"]
 
 
 def sends_now(transport: object) -> bool:
-    """Whether :func:`send_now` is for this transport."""
-    return isinstance(transport, Connection)
+    """Whether :func:`send_now` is for this transport: TCP itself, and not what ``startTLS`` has made of it."""
+    return isinstance(transport, Connection) and not transport.TLS
 
 
 def send_now(transport: Any, data: bytes) -> None:

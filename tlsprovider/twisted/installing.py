@@ -40,4 +40,5 @@ def install(*, handshakeTimeout: float | None = HANDSHAKE_TIMEOUT, closeTimeout:
 
 def uninstall() -> None:
     """Let the connections that Twisted makes from now on be driven as before :func:`install`."""
-    TLSMemoryBIOFactory.protocol = _before
+    if issubclass(TLSMemoryBIOFactory.protocol, TLSProtocol):
+        TLSMemoryBIOFactory.protocol = _before

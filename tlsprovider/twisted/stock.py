@@ -10,10 +10,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet._newtls import _BypassTLS
-from twisted.internet.interfaces import INegotiated
-from zope.interface import directlyProvides
-
 from tlsprovider.errors import TLSError
 from tlsprovider.providers.configured import engine_around
 from tlsprovider.providers.library import Relayed
@@ -24,20 +20,20 @@ if TYPE_CHECKING:
     from tlsprovider.interfaces import IEngine
     from tlsprovider.twisted.connection import TLSConnection
 
-__all__ = ["as_expected", "lend_to_transport", "take_connection"]
+__all__ = ["as_expected", "take_connection"]
 
 
-def take_connection(protocol: TLSConnection) -> tuple[Any, IEngine]:
-    """Let the factory make a connection for ``protocol``; that, and the engine to drive in its place.
+def take_connection(protocol: TLSConnection) -> tuple[IEngine, Any]:
+    """Let the factory make a connection for ``protocol``; the engine to drive in its place, and that.
 
     A look-alike is unwrapped, and its limits of time become the protocol's.
     """
     connection = protocol.factory._creatorCallable(protocol)
     if not isinstance(connection, Connection):
-        return connection, engine_around(connection)
+        return engine_around(connection), connection
     protocol.handshakeTimeout = connection.handshake_timeout
     protocol.closeTimeout = connection.close_timeout
-    return connection, connection.engine
+    return connection.engine, connection
 
 
 def as_expected(failure: TLSError, engine: IEngine) -> Exception:
@@ -45,13 +41,3 @@ def as_expected(failure: TLSError, engine: IEngine) -> Exception:
     if isinstance(failure, Relayed):
         return failure.original
     return as_openssl_error(failure, engine.peer_certificates)
-
-
-def lend_to_transport(protocol: Any) -> None:
-    """After STARTTLS the application keeps its transport, which Twisted sends some calls through TLS, but not these."""
-    if not isinstance(protocol.transport, _BypassTLS):
-        return
-    transport = protocol.transport._connection
-    transport.negotiatedProtocol = protocol.negotiatedProtocol
-    transport.loseWriteConnection = protocol.loseWriteConnection
-    directlyProvides(transport, INegotiated)
