@@ -306,7 +306,7 @@ class TestReplays:
         ring = TicketKeyRing()
         for number in range(3000):
             assert ring.first_use(number.to_bytes(4, "big"), number, number)
-        assert len(ring._used) < 1100
+        assert len(ring._uses._used) < 1100
 
     def test_a_full_memory_accepts_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tlsprovider.crypto.tickets.MAX_REMEMBERED", 2)

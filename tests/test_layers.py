@@ -50,6 +50,8 @@ LAYERS = {
     # Private keys elsewhere: in a process of their own, in hardware.
     "tlsprovider.keyserver": 7,
     "tlsprovider.pkcs11": 7,
+    # Keys of tickets that several servers share.
+    "tlsprovider.fleet": 7,
     # What a provider has to stand, for those who write one.
     "tlsprovider.testing": 7,
     # The command.
@@ -71,6 +73,7 @@ DOMAINS = {
     "cryptography": ("tlsprovider.crypto", "tlsprovider.twisted", "tlsprovider.cli"),
     "OpenSSL": ("tlsprovider.twisted", "tlsprovider.providers"),
     "pkcs11": ("tlsprovider.pkcs11",),
+    "redis": ("tlsprovider.fleet",),
     "click": ("tlsprovider.cli",),
     "rich": ("tlsprovider.cli",),
 }

@@ -21,6 +21,7 @@ from twisted_pair import write_files as write_files
 
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.errors import ConfigError
+from tlsprovider.fleet import FleetTickets
 from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.twisted import TLSClientEndpoint, TLSServerEndpoint
 from tlsprovider.twisted.strings import parse_client, parse_server
@@ -54,6 +55,12 @@ class TestServerStrings:
         assert config.client_auth == "none" and config.trust is None and config.alpn == ()
         assert endpoint.provider.name == "native"
         assert endpoint._limits["handshakeTimeout"] == 30 and endpoint._limits["closeTimeout"] == 10
+
+    def test_tickets_of_a_fleet(self, files: Files) -> None:
+        """Nobody listens there, which the log says; a server starts all the same."""
+        endpoint = server_words(f"tlsp:0:cert={files.both}:tickets=redis\\://127.0.0.1\\:1")
+        assert isinstance(endpoint.config.tickets, FleetTickets)
+        assert endpoint.config.accept_early_data is not None
 
     def test_long(self, files: Files) -> None:
         endpoint = server_words(

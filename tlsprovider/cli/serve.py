@@ -17,6 +17,7 @@ from tlsprovider.cli.options import Address, address, common, common_fields, ide
 from tlsprovider.cli.parameters import Negotiated
 from tlsprovider.cli.talk import Echo, Page, Talk
 from tlsprovider.config import MAX_EARLY_DATA, MAX_TICKET_COUNT, ServerConfig
+from tlsprovider.fleet import RedisFleet, fleet_secret
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.keyserver import KeyServer
@@ -45,6 +46,15 @@ class Service:
         click.echo(f"{peer}: {sentence(error)}", err=True)
 
 
+def _tickets(text: str) -> int | str:
+    """How many, or from where."""
+    if "://" in text:
+        return text
+    if not (text.isascii() and text.isdecimal() and int(text) <= MAX_TICKET_COUNT):
+        raise Failure(f"--tickets {text}: expected a number from 0 to {MAX_TICKET_COUNT}, or redis://HOST:PORT")
+    return int(text)
+
+
 @click.command("serve")
 @click.option("--listen", type=address, default="localhost:8443", show_default=True, metavar="HOST:PORT")
 @click.option(
@@ -66,7 +76,11 @@ class Service:
     help="Whether to ask clients for a certificate; with --client-ca the default is require.",
 )
 @click.option(
-    "--tickets", type=click.IntRange(0, MAX_TICKET_COUNT), metavar="N", help="Session tickets for a client; 0: none."
+    "--tickets",
+    type=_tickets,
+    metavar="N|URL",
+    help="Session tickets for a client; 0: none. Or the Redis through which servers share them: redis://HOST:PORT, with"
+    " their common secret in TLSPROVIDER_FLEET_SECRET.",
 )
 @click.option(
     "--early-data", type=click.IntRange(0, MAX_EARLY_DATA), metavar="BYTES", help="Accept so much early data (0-RTT)."
@@ -81,7 +95,7 @@ def command(
     http: bool,
     client_ca: str | None,
     client_auth: str | None,
-    tickets: int | None,
+    tickets: int | str | None,
     early_data: int | None,
     framework: str,
     provider: str,
@@ -94,7 +108,7 @@ def command(
     if http:
         options["alpn"] = options["alpn"] or "http/1.1"
     fields = common_fields(**options)
-    if tickets is not None:
+    if isinstance(tickets, int):
         fields["ticket_count"] = tickets
     if early_data is not None:
         fields["max_early_data"] = early_data
@@ -103,6 +117,8 @@ def command(
     config = ServerConfig(
         identities=identities, trust=None if client_ca is None else TrustStore.from_file(client_ca), **fields
     )
+    if isinstance(tickets, str):
+        config = _fleet(tickets, framework).join(config)
     # What the provider can't do is to be known now, and not at the first connection.
     get_provider(provider).server_engine(config)
     try:
@@ -132,6 +148,13 @@ def _remote(cert: str, key: str | None, path: str, framework: str) -> Identity:
         raise Failure("--key: with --key-server the key is there; leave one of them out")
     server: KeyServer = import_module(f"tlsprovider.{framework}.keyserver").KeyServer(path)
     return server.identity(read_file(cert))
+
+
+def _fleet(url: str, framework: str) -> RedisFleet:
+    """The keys of tickets that this server shares with others; what happens to them is told on standard error."""
+    log_lines(RedisFleet.__module__, logging.INFO)
+    fleet: RedisFleet = import_module(f"tlsprovider.{framework}.fleet").RedisFleet(url, secret=fleet_secret())
+    return fleet
 
 
 def _listen(where: Address) -> list[socket.socket]:

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import math
 import secrets
+import struct
 from collections.abc import Callable, Iterable
 from itertools import islice
-from typing import Final
+from typing import Final, Self
 
 import attrs
 from cryptography.exceptions import InvalidTag
@@ -23,7 +24,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from tlsprovider.errors import ConfigError
 
-__all__ = ["TicketKey", "TicketKeyRing"]
+__all__ = ["WINDOW", "FirstUses", "TicketKey", "TicketKeyRing"]
 
 NAME_LENGTH: Final = 16
 KEY_LENGTH: Final = 32
@@ -36,6 +37,8 @@ WINDOW: Final = 10.0
 MAX_REMEMBERED: Final = 100_000
 # Nonces are random, so a key may seal 2^32 tickets (NIST SP 800-38D section 8.3); a day of 40,000 a second.
 _PURPOSE: Final = b"tlsprovider session ticket 1"
+_KEY_PURPOSE: Final = b"tlsprovider ticket key 1"
+_TIMES: Final = ">ddd"
 
 
 def _length(wanted: int) -> Callable[[object, attrs.Attribute[bytes], object], None]:
@@ -71,6 +74,62 @@ class TicketKey:
     def expired(self, now: float) -> bool:
         return now >= self.introduced + self.decrypt_lifetime
 
+    @classmethod
+    def new(
+        cls, introduced: float, lifetimes: tuple[float, float], entropy: Callable[[int], bytes] = secrets.token_bytes
+    ) -> Self:
+        """A random one; ``lifetimes``: for sealing and for opening."""
+        return cls(
+            name=entropy(NAME_LENGTH),
+            secret=entropy(KEY_LENGTH),
+            introduced=introduced,
+            encrypt_lifetime=lifetimes[0],
+            decrypt_lifetime=lifetimes[1],
+        )
+
+    def sealed(self, wrapping_key: bytes) -> bytes:
+        """Everything but the name, for a place that others can read; ``wrapping_key``: 32 bytes."""
+        nonce = secrets.token_bytes(NONCE_LENGTH)
+        times = struct.pack(_TIMES, self.introduced, self.encrypt_lifetime, self.decrypt_lifetime)
+        return nonce + AESGCM(wrapping_key).encrypt(nonce, times + self.secret, _KEY_PURPOSE + self.name)
+
+    @classmethod
+    def unsealed(cls, name: bytes, data: bytes, wrapping_key: bytes) -> Self:
+        """What :meth:`sealed` made. Raises :exc:`ConfigError` for anything else."""
+        try:
+            state = AESGCM(wrapping_key).decrypt(data[:NONCE_LENGTH], data[NONCE_LENGTH:], _KEY_PURPOSE + name)
+        except (InvalidTag, ValueError):
+            raise ConfigError("TicketKey: this was changed, or sealed with another secret") from None
+        introduced, encrypt, decrypt = struct.unpack_from(_TIMES, state)
+        return cls(
+            name=name,
+            secret=state[struct.calcsize(_TIMES) :],
+            introduced=introduced,
+            encrypt_lifetime=encrypt,
+            decrypt_lifetime=decrypt,
+        )
+
+
+class FirstUses:
+    """Flights of early data that were seen while a replay of them would be recent (RFC 9846 section 8.2)."""
+
+    def __init__(self) -> None:
+        self._used: dict[bytes, tuple[float]] = {}
+
+    def is_first(self, unique: bytes, sent: float, now: float) -> bool:
+        """Whether it was sent within the last ten seconds and not seen before."""
+        if abs(now - sent) > WINDOW:
+            return False
+        # Two of the oldest go for each that comes, so that no call has to look through all of them.
+        for old in list(islice(self._used, 2)):
+            if self._used.get(old, (now,))[0] < now:
+                self._used.pop(old, None)
+        if len(self._used) >= MAX_REMEMBERED:
+            return False
+        mine = (sent + WINDOW,)
+        # One step, so that of two threads with the same flight one gets True.
+        return self._used.setdefault(unique, mine) is mine
+
 
 class TicketKeyRing:
     """The keys of a server's tickets, rotated by the clock of the configuration that uses them.
@@ -95,7 +154,7 @@ class TicketKeyRing:
         self._lifetimes = (encrypt_lifetime, decrypt_lifetime)
         self._entropy = entropy
         self._ring: dict[bytes, tuple[TicketKey, AESGCM]] = {}
-        self._used: dict[bytes, tuple[float]] = {}
+        self._uses = FirstUses()
         self._began: float | None = None
         if not 0 < encrypt_lifetime <= decrypt_lifetime:
             raise ConfigError("TicketKeyRing: 0 < encrypt_lifetime <= decrypt_lifetime does not hold")
@@ -121,14 +180,7 @@ class TicketKeyRing:
         return self._make(now) if self._makes_keys else None
 
     def _make(self, now: float) -> tuple[TicketKey, AESGCM]:
-        encrypt, decrypt = self._lifetimes
-        key = TicketKey(
-            name=self._entropy(NAME_LENGTH),
-            secret=self._entropy(KEY_LENGTH),
-            introduced=now,
-            encrypt_lifetime=encrypt,
-            decrypt_lifetime=decrypt,
-        )
+        key = TicketKey.new(now, self._lifetimes, self._entropy)
         living = {name: entry for name, entry in self._ring.items() if not entry[0].expired(now)}
         entry = key, AESGCM(key.secret)
         self._ring = living | {key.name: entry}
@@ -169,14 +221,6 @@ class TicketKeyRing:
         """
         if self._began is None:
             self._began = now
-        if abs(now - sent) > WINDOW or not (self._makes_keys or sent - WINDOW >= self._began):
+        if not (self._makes_keys or sent - WINDOW >= self._began):
             return False
-        # Two of the oldest go for each that comes, so that no call has to look through all of them.
-        for old in list(islice(self._used, 2)):
-            if self._used.get(old, (now,))[0] < now:
-                self._used.pop(old, None)
-        if len(self._used) >= MAX_REMEMBERED:
-            return False
-        mine = (sent + WINDOW,)
-        # One step, so that of two threads with the same flight one gets True.
-        return self._used.setdefault(unique, mine) is mine
+        return self._uses.is_first(unique, sent, now)

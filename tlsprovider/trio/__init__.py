@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tlsprovider.trio.fleet import RedisFleet
     from tlsprovider.trio.helpers import open_tls_listeners, open_tls_stream, serve_tls
     from tlsprovider.trio.installing import install, uninstall
     from tlsprovider.trio.keyserver import KeyServer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "KeyServer",
+    "RedisFleet",
     "TLSListener",
     "TLSStream",
     "install",
@@ -31,6 +33,7 @@ __all__ = [
 
 _HOMES = {
     "KeyServer": "tlsprovider.trio.keyserver",
+    "RedisFleet": "tlsprovider.trio.fleet",
     "TLSListener": "tlsprovider.trio.listener",
     "TLSStream": "tlsprovider.trio.stream",
     "install": "tlsprovider.trio.installing",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tlsprovider.twisted.context import ContextFactory
     from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
     from tlsprovider.twisted.factory import TLSFactory
+    from tlsprovider.twisted.fleet import RedisFleet
     from tlsprovider.twisted.installing import install, uninstall
     from tlsprovider.twisted.keyserver import KeyServer
     from tlsprovider.twisted.protocol import TLSProtocol
@@ -23,6 +24,7 @@ __all__ = [
     "ContextFactory",
     "HTTPSPolicy",
     "KeyServer",
+    "RedisFleet",
     "TLSClientEndpoint",
     "TLSFactory",
     "TLSProtocol",
@@ -36,6 +38,7 @@ _HOMES = {
     "ContextFactory": "tlsprovider.twisted.context",
     "HTTPSPolicy": "tlsprovider.twisted.web",
     "KeyServer": "tlsprovider.twisted.keyserver",
+    "RedisFleet": "tlsprovider.twisted.fleet",
     "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
     "TLSFactory": "tlsprovider.twisted.factory",
     "TLSProtocol": "tlsprovider.twisted.protocol",

@@ -43,11 +43,13 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto.certificates import load_pem_chain
 from tlsprovider.errors import ConfigError
+from tlsprovider.fleet import fleet_secret
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
 from tlsprovider.trust import TrustStore, read_file
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
 from tlsprovider.twisted.endpoints import TLSClientEndpoint, TLSServerEndpoint
+from tlsprovider.twisted.fleet import RedisFleet
 from tlsprovider.twisted.words import WORDS, Words, list_of, number, path_of, port_number, seconds, yes_or_no
 
 __all__ = ["parse_client", "parse_server"]
@@ -77,6 +79,9 @@ def parse_server(reactor: Any, args: Sequence[Text], kwargs: Mapping[str, Text])
         raise words.error(f"clientAuth={client_auth} needs clientCA=, the file that says whom to believe")
     identities = _server_identities(words)
     config = _config(words, ServerConfig, identities=identities, trust=trust, client_auth=client_auth)
+    if "tickets" in words:
+        fleet = words.read("tickets", lambda url: RedisFleet(url, secret=fleet_secret()))
+        config = fleet.join(config)
     inner = _inner_server(reactor, words, marked="endpoint" in kwargs)
     endpoint = TLSServerEndpoint(inner, config, **_options(reactor, words, HANDSHAKE_TIMEOUT))
     return _tried(words, endpoint, lambda: endpoint.provider.server_engine(config))

@@ -63,6 +63,12 @@ WORDS: Final = (
         _SERVER,
     ),
     Word("clientCA", "whom client certificates must lead to: PEM file, or directory of `.pem` files", _SERVER),
+    Word(
+        "tickets",
+        "the Redis through which servers share session tickets: `redis\\://HOST\\:PORT`, with their common secret in"
+        " the environment variable `TLSPROVIDER_FLEET_SECRET`",
+        _SERVER,
+    ),
     Word("host", "the name or address to connect to; also the first word, without a name", _CLIENT),
     Word("port", "the port to connect to; also the second word, without a name", _CLIENT),
     Word("timeout", "seconds for each attempt to connect, and again for the handshake; 30", _CLIENT),
