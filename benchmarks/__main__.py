@@ -19,7 +19,7 @@ from benchmarks.lines import Run
 
 # One module each; see the head of the package.
 SUBJECTS = ("handshake", "records", "defaults", "growth", "imports", "processes", "twisted", "trio")
-ROUNDS, QUICK_ROUNDS = 60, 16
+ROUNDS, QUICK_ROUNDS = 60, 8
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

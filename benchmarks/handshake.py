@@ -17,9 +17,8 @@ from benchmarks.interleave import by_turns
 from benchmarks.lines import Line, Run, times
 
 TITLE = "Handshakes in memory, client and server together"
-BATCH = 10
-SHOWN = {"ssl": "Python's ssl", "pyopenssl": "pyOpenSSL"}
-FIRST_SEEN = "native, first seen"
+BATCH = 20
+SHOWN = {"ssl": "Python's ssl", "pyopenssl": "pyOpenSSL", "primitives": "its primitives"}
 
 # How often each is needed in one handshake, both sides together.
 NEEDED = {"x25519 keygen": 2, "x25519 exchange": 2, "p256 sign": 1, "p256 verify": 1, "chain verify": 1}
@@ -29,39 +28,32 @@ def measure(run: Run) -> list[Line]:
     resumed = attrs.evolve(run.terms, resumed=True)
     mutual = attrs.evolve(run.terms, mutual=True)
     hybrid = attrs.evolve(run.terms, group="X25519MLKEM768")
-    lines = _full(run)
-    lines += _compared("resumed (psk_dhe_ke)", _all(resumed), {"ssl": 0.65, "pyopenssl": 0.9}, run)
-    lines += _compared("mutual authentication", _all(mutual), {"ssl": 0.7, "pyopenssl": 0.95}, run)
-    # The OpenSSL of Python's ssl may be too old for this group.
-    two = agreed([Native(hybrid), Native(hybrid, fresh=True), PyOpenSSL(hybrid)], hybrid)
-    lines += _compared("full, X25519MLKEM768", two, {"pyopenssl": 0.95}, run)
-    return lines
-
-
-def _all(terms: Terms) -> list[Contender]:
-    return agreed([Native(terms), Native(terms, fresh=True), Stdlib(terms), PyOpenSSL(terms)], terms)
-
-
-def _full(run: Run) -> list[Line]:
-    works: dict[str, Callable[[], object]] = {one.name: one.connect for one in _all(run.terms)}
-    found = by_turns(works | _primitives(run.terms), run.rounds, BATCH)
-    total = [sum(NEEDED[name] * found[name][number] for name in NEEDED) for number in range(run.rounds)]
-    lines = []
-    for ours, what in (("native", "full"), (FIRST_SEEN, "full, chain first seen")):
-        for other, goal in (("ssl", 0.65), ("pyopenssl", 0.9)):
-            lines.append(times(what, SHOWN[other], found[ours], found[other], goal))
-        lines.append(times(what, "its primitives", found[ours], total, 1.6))
-    return lines
-
-
-def _compared(what: str, found: list[Contender], goals: dict[str, float], run: Run) -> list[Line]:
-    works: dict[str, Callable[[], object]] = {one.name: one.connect for one in found}
-    seconds = by_turns(works, run.rounds, BATCH)
     return [
-        times(words, SHOWN[other], seconds[ours], seconds[other], goal)
-        for ours, words in (("native", what), (FIRST_SEEN, f"{what}, chain first seen"))
-        for other, goal in goals.items()
+        *_compared("full", run.terms, {"ssl": 0.65, "pyopenssl": 0.9, "primitives": 1.6}, run.rounds),
+        *_compared("resumed (psk_dhe_ke)", resumed, {"ssl": 0.65, "pyopenssl": 0.9}, run.rounds),
+        *_compared("mutual authentication", mutual, {"ssl": 0.7, "pyopenssl": 0.95}, run.rounds),
+        # The OpenSSL of Python's ssl may be too old for this group.
+        *_compared("full, X25519MLKEM768", hybrid, {"pyopenssl": 0.95}, run.rounds),
     ]
+
+
+def _compared(what: str, terms: Terms, goals: dict[str, float], rounds: int) -> list[Line]:
+    """Twice, each with its own turns: what one run remembers, the other would forget."""
+    lines = []
+    for fresh, words in ((False, what), (True, f"{what}, chain first seen")):
+        others = [kind(terms) for kind in (Stdlib, PyOpenSSL) if kind.name in goals]
+        found: list[Contender] = agreed([Native(terms, fresh), *others], terms)
+        works: dict[str, Callable[[], object]] = {one.name: one.connect for one in found}
+        if "primitives" in goals:
+            works |= _primitives(terms)
+        seconds = by_turns(works, rounds, BATCH)
+        if "primitives" in goals:
+            seconds["primitives"] = [
+                sum(NEEDED[name] * seconds[name][turn] for name in NEEDED) for turn in range(rounds)
+            ]
+        ours = seconds[found[0].name]
+        lines += [times(words, SHOWN[other], ours, seconds[other], goal) for other, goal in goals.items()]
+    return lines
 
 
 def _primitives(terms: Terms) -> dict[str, Callable[[], object]]:
