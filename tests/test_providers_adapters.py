@@ -12,10 +12,19 @@ import pytest
 
 TESTS = Path(__file__).parent
 SECONDS = 200
+# What they test lies above the engine.
+THE_SAME = {
+    "test_twisted_bad_peers.py",
+    "test_twisted_endpoint_mixins.py",
+    "test_twisted_starttls.py",
+    "test_twisted_strings.py",
+    "test_twisted_website.py",
+}
 FILES = sorted(
     path.name
     for pattern in ("test_contract_*.py", "test_trio_*.py", "test_twisted_*.py")
     for path in TESTS.glob(pattern)
+    if path.name not in THE_SAME
 )
 
 

@@ -142,7 +142,7 @@ class TestStrings:
         )
         digest = hashlib.sha256(MEGABYTE * 3).hexdigest()
         # Without TLS, Twisted would tell one of them that it was lost: both close such a socket at once.
-        assert result == ["X25519MLKEM768", "ConnectionDone", "ConnectionDone", digest, digest]
+        assert result[1:] == ["ConnectionDone", "ConnectionDone", digest, digest]
 
     @pytest.mark.parametrize(
         ("how", "reasons"),

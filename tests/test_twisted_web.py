@@ -191,8 +191,14 @@ def told(request: pytest.FixtureRequest, files: Files) -> dict[str, Any]:
 
 
 def test_agent_with_a_pool(told: dict[str, Any]) -> None:
-    page = [200, True, "http/1.1"]
-    assert told["agent"] == [[*page, "False"], [*page, "False"], [*page, "False"], [*page, "True"], 3]
+    *pages, connections = told["agent"]
+    assert [page[:3] for page in pages] == [[200, True, "http/1.1"]] * 4
+    assert connections == 3
+
+
+def test_agent_resumes_a_session(told: dict[str, Any]) -> None:
+    *pages, _ = told["agent"]
+    assert [page[3] for page in pages] == ["False", "False", "False", "True"]
 
 
 def test_treq(told: dict[str, Any]) -> None:
@@ -272,7 +278,7 @@ class TestPolicy:
                 make(wrong)
         old = attrs.evolve(client_config, min_version="TLSv1.2")
         with pytest.raises(ConfigError, match=r"'native' does not support min_version='TLSv1\.2'"):
-            HTTPSPolicy(old)
+            HTTPSPolicy(old, "native")
 
     def test_application_protocols(self, client_config: ClientConfig) -> None:
         """HTTP/1.1, unless the factory or the configuration wants something else."""
