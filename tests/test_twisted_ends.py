@@ -299,6 +299,16 @@ class TestTruncation:
         pair.client_tls.connectionLost(Failure(reset))
         assert pair.client.reason is reset
 
+    def test_reset_after_both_have_closed_is_none(self, connect: Connect) -> None:
+        """A peer that closes its socket right after its close_notify answers ours with one."""
+        pair = connect()
+        pair.server_tls.write(b"all of it")
+        pair.server_tls.loseConnection()
+        pair.client_tls.dataReceived(pair.server_wire.getOutBuffer())
+        pair.client_tls.connectionLost(Failure(ConnectionLost("reset by peer")))
+        assert pair.client.received == b"all of it"
+        assert type(pair.client.reason) is ConnectionDone
+
     def test_during_the_handshake(self, connect: Connect) -> None:
         pair = connect(start=False)
         pair.cut("server")

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
 from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted_pair import Connect
+from twisted_pair import make_connect as make_connect
 
+from tlsprovider.twisted import connection
 from tlsprovider.twisted.flow import send_now, sends_now
 
 
@@ -87,3 +91,22 @@ def test_not_around_tls() -> None:
     transport = Socket(room=100)
     transport.TLS = True
     assert not sends_now(transport)
+
+
+def test_not_to_a_peer_that_may_be_gone(connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would answer with a reset, and a clean end look like another."""
+    sent: list[bytes] = []
+
+    def record(transport: Any, data: bytes) -> None:
+        sent.append(data)
+        transport.write(data)
+
+    monkeypatch.setattr(connection, "send_now", record)
+    pair = connect()
+    pair.client_tls._sends_now = True
+    pair.client.transport.write(b"ping")
+    pair.advance(0)
+    assert len(sent) == 1 and pair.server.received == b"ping"
+    pair.server.transport.loseConnection()
+    pair.flush()
+    assert isinstance(pair.client.reason, ConnectionDone) and len(sent) == 1

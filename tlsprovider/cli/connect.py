@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
@@ -110,7 +110,8 @@ def command(
         raise Failure(f"{server}: {sentence(problems)}") from problems
 
 
-Input = AsyncIterable[bytes]
+Read = Callable[[], Awaitable[bytes]]
+"""Gives the next piece of input; empty at its end."""
 
 
 @attrs.define
@@ -120,29 +121,32 @@ class Visits:
     more: int
     early: bytes
 
-    async def run(self, converse: Callable[[Input, bytes], Awaitable[None]]) -> None:
+    async def run(self, converse: Callable[[Read, bytes], Awaitable[None]]) -> None:
         if not self.more:
-            await converse(_standard_input(), self.early)
+            await converse(_standard_input, self.early)
             return
         # For a second time it has to be known.
-        data = b"".join([piece async for piece in _standard_input()])
+        data = b""
+        while piece := await _standard_input():
+            data += piece
         for _ in range(1 + self.more):
-            await converse(_again(data), self.early)
+            await converse(_once(data), self.early)
 
 
-async def _standard_input() -> AsyncIterator[bytes]:
-    while data := await trio.to_thread.run_sync(os.read, STDIN, CHUNK, abandon_on_cancel=True):
-        yield data
+async def _standard_input() -> bytes:
+    return await trio.to_thread.run_sync(os.read, STDIN, CHUNK, abandon_on_cancel=True)
 
 
-async def _again(data: bytes) -> AsyncIterator[bytes]:
-    if data:
-        yield data
+def _once(data: bytes) -> Read:
+    pieces = [b"", data]
+
+    async def read() -> bytes:
+        return pieces.pop() if pieces else b""
+
+    return read
 
 
-async def _converse(
-    server: Address, config: ClientConfig, name: str, provider: str, given: Input, early: bytes
-) -> None:
+async def _converse(server: Address, config: ClientConfig, name: str, provider: str, read: Read, early: bytes) -> None:
     assert server.host is not None
     with trio.move_on_after(CONNECT_SECONDS) as in_time:
         async with await trio.open_tcp_stream(server.host, server.port) as transport:
@@ -157,17 +161,17 @@ async def _converse(
             async with stream, trio.open_nursery() as nursery:
                 # Whether it is harmless to send it now was asked of the person who wrote --early-data.
                 late = early if stream.early_data != "accepted" else b""
-                nursery.start_soon(_send_input, stream, late, given)
+                nursery.start_soon(_send_input, stream, late, read)
                 await _show_output(stream)
                 nursery.cancel_scope.cancel()
     if in_time.cancelled_caught:
         raise Failure(f"{server}: no answer within {CONNECT_SECONDS} seconds")
 
 
-async def _send_input(stream: TLSStream[trio.SocketStream], first: bytes, given: Input) -> None:
+async def _send_input(stream: TLSStream[trio.SocketStream], first: bytes, read: Read) -> None:
     if first:
         await stream.send_all(first)
-    async for data in given:
+    while data := await read():
         await stream.send_all(data)
     await stream.send_eof()
 

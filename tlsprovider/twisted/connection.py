@@ -55,8 +55,7 @@ CLOSE_TIMEOUT = 10.0
 SEAL_AT = 65536
 """So many bytes of plaintext are sealed at once: four full records, and as much as a TCP transport likes to hold."""
 SEND_NOW = 16384
-"""What is not longer than this is sent at once. More of it goes faster through the transport's own buffer, which pauses
-producers early, so that it all stays in the processor's cache."""
+"""What is not longer is sent at once. More goes faster through the transport's buffer, which pauses producers early."""
 
 log = Logger()
 
@@ -181,13 +180,14 @@ class TLSConnection(Protocol):
     def _judge(self, reason: Failure) -> Failure:
         """An orderly end of the transport is a truncation unless TLS had ended before (RFC 9846 section 6.1)."""
         engine = self._engine
+        if engine is not None and engine.close_received and engine.close_sent and not self._aborted:
+            # A peer that closed its socket at once answers our close_notify with a reset. It takes nothing away.
+            return Failure(ConnectionDone())
         if not reason.check(ConnectionDone):
             return reason
         if self._aborted:
             return Failure(ConnectionAborted())
-        if self._finished or self._read_closed or engine is None:
-            return reason
-        if self.disconnecting and engine.close_sent:
+        if self._finished or self._read_closed or engine is None or (self.disconnecting and engine.close_sent):
             return reason
         return self._cut_short()
 
@@ -326,7 +326,9 @@ class TLSConnection(Protocol):
             return
         outgoing = engine.process_outgoing()
         if outgoing and not self._gone:
-            if self._sends_now and len(outgoing) <= SEND_NOW:
+            # A peer that has sent close_notify may be gone and answer with a reset, which is an error to a transport
+            # that is not closing yet.
+            if self._sends_now and len(outgoing) <= SEND_NOW and not engine.close_received:
                 send_now(self.transport, outgoing)
             else:
                 self.transport.write(outgoing)
