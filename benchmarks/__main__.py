@@ -24,7 +24,7 @@ ROUNDS, QUICK_ROUNDS = 60, 8
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("subjects", nargs=-1, type=click.Choice(SUBJECTS), metavar="[SUBJECT]...")
-@click.option("--quick", is_flag=True, help="Less exact, in less than a minute.")
+@click.option("--quick", is_flag=True, help="Less exact, in about a minute of processor time.")
 @click.option(
     "--rounds", type=click.IntRange(min=1), help=f"How often all are measured. [{ROUNDS}; quick: {QUICK_ROUNDS}]"
 )

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import gc
+import resource
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,17 +34,20 @@ def measure(run: Run) -> list[Line]:
 
 
 def _connections(run: Run) -> Iterator[Line]:
-    """Handshakes while so many connections are open, and what they take; theirs in the same process, one by one."""
+    """Handshakes while so many connections are open; and their memory, each stack's in a process of its own."""
     for count in QUICK_CONCURRENT if run.quick else CONCURRENT:
-        found = {one.name: _hold(one, count) for one in contenders(run.terms)}
-        seconds, kibibytes = found.pop("native")
-        for name, (other_seconds, other_kibibytes) in found.items():
-            what, ratio = f"handshakes, {count:,} at once", other_seconds / seconds
-            yield Line(what, SHOWN[name], "rate", 1 / seconds, "a second", 1 / other_seconds, ratio)
-            if count >= 100:
-                # Fewer fit into what the process has anyway.
-                what, ratio = f"both ends of {count:,} connections", kibibytes / other_kibibytes
-                yield Line(what, SHOWN[name], "memory", kibibytes, "KiB each", other_kibibytes, ratio)
+        found = {one.name: _hold(one, count)[0] for one in contenders(run.terms)}
+        ours = found["native"]
+        for name, shown in SHOWN.items():
+            what = f"handshakes, {count:,} at once"
+            yield Line(what, shown, "rate", 1 / ours, "a second", 1 / found[name], found[name] / ours)
+        if count < 1_000:
+            # So few fit into what a process has anyway.
+            continue
+        memory = {name: _hold_in_child(name, count) for name in found}
+        for name, shown in SHOWN.items():
+            what, theirs = f"both ends of {count:,} connections", memory[name]
+            yield Line(what, shown, "memory", memory["native"], "KiB each", theirs, memory["native"] / theirs)
 
 
 def _hold(contender: Contender, count: int) -> tuple[float, float]:
@@ -58,9 +64,15 @@ def _hold(contender: Contender, count: int) -> tuple[float, float]:
     return seconds, max(grown, 1) / 1024 / count
 
 
+def _hold_in_child(name: str, count: int) -> float:
+    """KiB of one connection, where nobody else has left room."""
+    command = [sys.executable, "-m", "benchmarks.growth", name, str(count)]
+    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+
 def _resident() -> int:
     """Bytes of memory that this process has (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 # -- the size of one write ---------------------------------------------------------------------------------------------
@@ -119,3 +131,8 @@ def _chains(run: Run) -> Iterator[Line]:
             what = f"handshake, {length} certificates{words}"
             for other, shown in SHOWN.items():
                 yield times(what, shown, seconds[ours], seconds[other])
+
+
+if __name__ == "__main__":
+    (chosen,) = [one for one in contenders(Terms.make()) if one.name == sys.argv[1]]
+    print(_hold(chosen, int(sys.argv[2]))[1])
