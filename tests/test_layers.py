@@ -40,6 +40,8 @@ LAYERS = {
     "tlsprovider.interfaces": 6,
     "tlsprovider.engine": 6,
     "tlsprovider.providers": 6,
+    # A word to TCP that adapters share.
+    "tlsprovider.quick_ack": 6,
     # The public face of all that is below it.
     "tlsprovider": 6,
     # Transports.

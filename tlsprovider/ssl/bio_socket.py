@@ -7,6 +7,7 @@ from socket import socket
 from typing import Final, Protocol
 
 from tlsprovider.errors import MisuseError
+from tlsprovider.quick_ack import acknowledge_now
 from tlsprovider.ssl.bio import BIO, DESCRIPTOR, FILTER, SOURCE_SINK
 
 __all__ = ["BufferBIO", "SocketBIO"]
@@ -107,6 +108,10 @@ class SocketBIO(BIO):
         except OSError:
             return None
         return (address[0], address[1]) if isinstance(address, tuple) else None
+
+    def acknowledge_now(self) -> None:
+        """See :mod:`tlsprovider.quick_ack`."""
+        acknowledge_now(self._socket)
 
 
 def would_block(problem: OSError) -> bool:

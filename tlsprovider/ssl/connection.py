@@ -235,6 +235,8 @@ class SSL(Sessions):
         # Complete means that the peer can complete too: the last flight has to leave first.
         self._send()
         self._finished = True
+        if self.is_server():
+            self._transport.acknowledge_now()
         return 1
 
     # -- reading, SSL_read(3) ---------------------------------------------------------------------------------------

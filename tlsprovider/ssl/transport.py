@@ -51,6 +51,11 @@ class Transport:
         """``(host, port)`` where the BIO to read from is a socket of the internet."""
         return self.rbio.peer_address() if isinstance(self.rbio, SocketBIO) else None
 
+    def acknowledge_now(self) -> None:
+        """Nothing answers what was read last: see :mod:`tlsprovider.quick_ack`."""
+        if isinstance(self.rbio, SocketBIO):
+            self.rbio.acknowledge_now()
+
     def anew(self) -> Transport:
         """For a new connection over the same BIOs."""
         other = Transport(self.rbio, self.wbio)

@@ -118,17 +118,17 @@ class DescriptorCarrier:
     The number is asked for before each call. One that was kept might belong to another connection by then.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("socket",)
 
     def __init__(self, stream: trio.SocketStream) -> None:
-        self._socket = stream.socket
+        self.socket = stream.socket
 
     async def send(self, outbox: Outbox, size: int) -> bool:
         end = outbox.sent + size
         waited = False
         while True:
             try:
-                outbox.advance(os.write(self._socket.fileno(), outbox.head(end - outbox.sent)))
+                outbox.advance(os.write(self.socket.fileno(), outbox.head(end - outbox.sent)))
             except BlockingIOError:
                 pass
             except OSError as error:
@@ -137,13 +137,13 @@ class DescriptorCarrier:
             if outbox.sent >= end:
                 return waited
             # Less than all means that the socket is full.
-            await trio.lowlevel.wait_writable(self._socket)
+            await trio.lowlevel.wait_writable(self.socket)
             waited = True
 
     async def receive(self, take: Take) -> bool:
         waited = False
         while not self._receive(take):
-            await trio.lowlevel.wait_readable(self._socket)
+            await trio.lowlevel.wait_readable(self.socket)
             waited = True
         return waited
 
@@ -154,7 +154,7 @@ class DescriptorCarrier:
     def _receive(self, take: Take) -> bool:
         """Whether something was there."""
         try:
-            count = os.readv(self._socket.fileno(), SCRATCH.buffers)
+            count = os.readv(self.socket.fileno(), SCRATCH.buffers)
         except BlockingIOError:
             return False
         except OSError as error:

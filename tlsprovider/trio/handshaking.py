@@ -11,6 +11,7 @@ import trio
 from tlsprovider.errors import TLSError, WantRead
 from tlsprovider.interfaces import IEngine
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.quick_ack import acknowledge_now
 from tlsprovider.trio.answers import pursue
 from tlsprovider.trio.carrier import Carrier
 from tlsprovider.trio.ciphertext import HALF_SENT, Ciphertext
@@ -64,6 +65,8 @@ class Handshaking(Ciphertext):
             self._outbox.append(self._engine.process_outgoing())
             self._flight_end = self._outbox.queued
             self._handshake_done = True
+            if self._engine.is_server:
+                acknowledge_now(getattr(self._carrier, "socket", None))
             return False
         try:
             waited = await self._flush()

@@ -16,8 +16,8 @@ What the application calls during a round never starts another one within it; it
 
 **When writes are sealed.** Writes made during a round are sealed at its end. Writes from outside wait for the next turn
 of the reactor (``callLater(0)``): before that turn nothing would reach the socket either, and many small writes become
-one record. In both cases :data:`SEAL_AT` waiting bytes are sealed at once, because by then the records are full, and
-only the transport's own buffer knows when a producer should pause.
+one record. In both cases :data:`SEAL_AT` waiting bytes are sealed at once: the records are full, and only the
+transport's own buffer knows when a producer should pause.
 
 **How it ends.** ``_closing`` says that our side is to be closed once everything is sent; ``_finished`` that TLS is over
 in both directions and only the end of the transport is awaited. The wrapped protocol's ``connectionLost`` is called
@@ -38,6 +38,7 @@ from twisted.python.failure import Failure
 
 from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.quick_ack import acknowledge_now
 from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.declarations import declare_as
 from tlsprovider.twisted.engines import as_shown, lend_to_transport, make_engine
@@ -55,7 +56,7 @@ CLOSE_TIMEOUT = 10.0
 SEAL_AT = 65536
 """So many bytes of plaintext are sealed at once: four full records, and as much as a TCP transport likes to hold."""
 SEND_NOW = 16384
-"""What is not longer is sent at once. More goes faster through the transport's buffer, which pauses producers early."""
+"""What is no longer is sent at once. More is faster through the transport's buffer, which pauses producers early."""
 
 log = Logger()
 
@@ -192,9 +193,8 @@ class TLSConnection(Protocol):
         return self._cut_short()
 
     def _cut_short(self) -> Failure:
-        if self._handshake_done:
-            return Failure(ConnectionLost("the peer closed the transport without close_notify: data may be missing"))
-        return Failure(ConnectionLost("the peer closed the transport during the TLS handshake"))
+        how = "without close_notify: data may be missing" if self._handshake_done else "during the TLS handshake"
+        return Failure(ConnectionLost(f"the peer closed the transport {how}"))
 
     def _report_loss(self, reason: Failure) -> None:
         self._silence()
@@ -255,6 +255,8 @@ class TLSConnection(Protocol):
         self._handshake_done = True
         self._question = self._pursuit = None
         self._set_deadline(None)
+        if self._engine.is_server:  # type: ignore[union-attr]
+            acknowledge_now(getattr(self.transport, "socket", None))
         if not self._connectWrapped:
             lend_to_transport(self)
         if IHandshakeListener.providedBy(self.wrappedProtocol):
@@ -326,8 +328,7 @@ class TLSConnection(Protocol):
             return
         outgoing = engine.process_outgoing()
         if outgoing and not self._gone:
-            # A peer that has sent close_notify may be gone and answer with a reset, which is an error to a transport
-            # that is not closing yet.
+            # The reset of a peer that has closed and gone is an error to a transport that isn't closing yet.
             if self._sends_now and len(outgoing) <= SEND_NOW and not engine.close_received:
                 send_now(self.transport, outgoing)
             else:

@@ -39,6 +39,7 @@ from twisted.python.failure import Failure
 
 from tlsprovider.errors import HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
+from tlsprovider.quick_ack import acknowledge_now
 from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.handle import Handle
 from tlsprovider.twisted.openssl_failures import ConnectionFailed, ConnectionTruncated, as_openssl_error
@@ -138,6 +139,8 @@ class Connection(Handle):
         if waiting:
             raise SSL.WantReadError
         self._settle()
+        if self.engine.is_server:
+            acknowledge_now(getattr(getattr(self._app_data, "transport", None), "socket", None))
 
     def _go_on(self) -> bool:
         """One step, or as many as answers are there for; whether it is to be waited."""
