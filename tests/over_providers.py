@@ -62,8 +62,11 @@ DIFFERENT = {
     "test_trio_interop.py::TestMisbehaviour::test_garbage[too long a record]": OPENSSLS_ALERT,
     "test_trio_contract.py::TestContract::test_a_key_update_is_a_checkpoint": KEY_UPDATE,
     "test_trio_stream.py::TestSending::test_key_update": KEY_UPDATE,
+    "test_twisted_bad_peers.py::test_bad_servers": (BOTH, "a client of theirs tells what is no TLS in OpenSSL's words"),
     "test_twisted_strings.py::TestServerStrings::test_short": (BOTH, "it asks for the name of the default provider"),
     "test_twisted_tcp.py::TestStrings::test_both_directions": GROUPS,
+    "test_twisted_web.py::TestPolicy::test_wrong_configurations": (BOTH, "TLS 1.2 is no wrong configuration to them"),
+    "test_twisted_web.py::test_agent_with_a_pool": (BOTH, "their clients resume no sessions"),
 }
 # They fail by waiting.
 NOT_RUN = frozenset(name for name, difference in DIFFERENT.items() if difference is CHOOSE)
