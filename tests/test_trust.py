@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import logging
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
@@ -217,6 +218,8 @@ def test_system_falls_back_to_certifi(
     (tmp_path / "certifi" / "__init__.py").touch()
     (tmp_path / "certifi" / "cacert.pem").write_bytes(pem(root.certificate))
     monkeypatch.syspath_prepend(str(tmp_path))
+    # Other tests use packages that import the real one.
+    monkeypatch.delitem(sys.modules, "certifi", raising=False)
     assert accepted(fresh_system, host(root)) == ["host", "Root"]
 
 
