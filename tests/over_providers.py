@@ -60,6 +60,10 @@ DIFFERENT = {
     "test_trio_handshake.py::TestHandshake::test_what_was_negotiated": GROUP,
     "test_trio_interop.py::TestMisbehaviour::test_garbage[data too early]": OPENSSLS_ALERT,
     "test_trio_interop.py::TestMisbehaviour::test_garbage[too long a record]": OPENSSLS_ALERT,
+    "test_trio_drop_in.py::TestForwarded::test_as_the_ssl_object_says[get_channel_binding]": (
+        STDLIB,
+        "tls-exporter is refused: ssl has no exporter",
+    ),
     "test_trio_contract.py::TestContract::test_a_key_update_is_a_checkpoint": KEY_UPDATE,
     "test_trio_stream.py::TestSending::test_key_update": KEY_UPDATE,
     "test_twisted_tcp.py::TestStrings::test_both_directions": GROUPS,
