@@ -52,7 +52,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict, over the package and over the examples of use in tests/typing."""
-    session.install("-e", ".[pkcs11]", "mypy", "mypy-zope")
+    session.install("-e", ".[pkcs11,redis]", "mypy", "mypy-zope")
     session.run("mypy")
 
 
@@ -102,6 +102,6 @@ def trio_suite(session: nox.Session) -> None:
 
 @nox.session
 def consumers(session: nox.Session) -> None:
-    """Programs with ours in them, unchanged: those that use TLS on trio by themselves, and Scrapy on Twisted."""
-    session.install("-e", ".[test,consumers]", "scrapy>=2.13")
+    """Programs with ours in them, unchanged: those that use TLS on trio by themselves, and those built on Twisted."""
+    session.install("-e", ".[test,consumers]", "scrapy>=2.13", "autobahn>=24", "daphne>=4.1")
     session.run("python", "-m", "pytest", "-o", "python_files=check_*.py", "tests/consumers", *session.posargs)

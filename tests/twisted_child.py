@@ -8,6 +8,7 @@ if the scenario fails, leaves anything behind in the reactor or a socket open, l
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 import os
 import subprocess
@@ -32,7 +33,8 @@ def in_child(scenario: Callable[..., Awaitable[Any]], *arguments: Any, reactor: 
         scenario.__name__,
         json.dumps(arguments),
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(TESTS.parent), str(TESTS)))}
+    folders = dict.fromkeys(map(str, (TESTS.parent, TESTS, Path(inspect.getfile(scenario)).parent)))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
     finished = subprocess.run(
         command, env=environment, cwd=TESTS.parent, capture_output=True, text=True, timeout=SECONDS + 20, check=False
     )
