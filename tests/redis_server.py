@@ -7,12 +7,13 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from programs import SECONDS, free_port
 
-__all__ = ["RedisServer", "needs_redis"]
+__all__ = ["RedisServer", "needs_redis", "redis"]
 
 needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="redis-server is not installed (Debian: redis-server)"
@@ -51,3 +52,11 @@ class RedisServer:
         if process is not None:
             process.kill()
             process.wait(SECONDS)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path)
+    server.start()
+    yield server
+    server.kill()

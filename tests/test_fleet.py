@@ -13,6 +13,7 @@ import pytest
 import redis as redis_client
 from loop import pump, transfer
 from redis_server import RedisServer, needs_redis
+from redis_server import redis as redis
 from resuming import World
 from test_early_data import go_on
 
@@ -25,14 +26,6 @@ pytestmark = needs_redis
 
 SECRET = b"a secret of the fleet, and long!"
 HOUR, DAY = 3600.0, 86400.0
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 class Node(World):

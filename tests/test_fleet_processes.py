@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis_server import RedisServer, needs_redis
+from redis_server import redis as redis
 from terminal import SECONDS, fails, invoke, serving, write_files
 from test_early_data import go_on
 
@@ -25,14 +26,6 @@ from tlsprovider.trust import TrustStore
 pytestmark = needs_redis
 
 EARLY = b"early words\n"
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path)
-    server.start()
-    yield server
-    server.kill()
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ again, with the trust, the name and the clock of the new connection, and ``verif
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping
@@ -244,11 +245,15 @@ class MemorySessions:
         with self._lock:
             entries = [_encode_entry(key, one) for key, sessions in self._kept.items() for one in sessions]
         target = Path(path)
-        draft = target.with_name(f".{target.name}.{os.getpid()}")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(_FILE_MAGIC + b"".join(entries))
-        draft.replace(target)
+        # A name that nobody can have prepared, and mode 0600 from the beginning.
+        descriptor, draft = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(_FILE_MAGIC + b"".join(entries))
+            os.replace(draft, target)
+        except BaseException:
+            os.unlink(draft)
+            raise
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Add what :meth:`save` wrote. Raises :exc:`ConfigError`, naming the file, when it is something else."""

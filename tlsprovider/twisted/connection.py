@@ -198,8 +198,7 @@ class TLSConnection(Protocol):
 
     def _report_loss(self, reason: Failure) -> None:
         self._silence()
-        self.connected = False
-        self._reason = reason
+        self.connected, self._reason = False, reason
         self._set_deadline(None)
         turn, self._turn = self._turn, None
         if turn is not None:
