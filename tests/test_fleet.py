@@ -260,13 +260,27 @@ class TestEarlyData:
         advance(nodes, 12)
         assert accepts(one, early_flight(other)), "and new flights are accepted again"
 
+    def test_a_claim_against_a_younger_memory(self, nodes: tuple[Node, Node], redis: RedisServer) -> None:
+        """A flight was judged, then Redis lost its memory and the node saw that: its claim must not succeed now."""
+        one, _ = nodes
+        tickets, now = one.fleet._tickets, one.time
+        assert tickets.first_use(b"flight", now, now)
+        assert tickets.first_use(b"another", now, now)
+        assert one.fleet.claim(b"another")
+        redis.kill()
+        redis.start()
+        one.time += 1
+        one.fleet.refresh()
+        assert not one.fleet.claim(b"flight")
+        assert not one.fleet.claim(b"never judged")
+
     def test_what_may_be_older_than_the_memory(self) -> None:
         tickets = FleetTickets()
         key = TicketKey.new(1000.0, (DAY, DAY))
-        tickets.follow([key], since=2000.0)
+        tickets.follow([key], since=2000.0, memory=b"2000")
         assert not tickets.first_use(b"before", 2009.0, 2009.0)
         assert tickets.first_use(b"after", 2010.0, 2010.0)
-        tickets.follow([TicketKey.new(2000.0, (DAY, DAY))], since=2000.0)
+        tickets.follow([TicketKey.new(2000.0, (DAY, DAY))], since=2000.0, memory=b"2000")
         assert tickets.first_use(b"key of this memory", 2000.0, 2000.0)
         assert not tickets.first_use(b"long ago", 2000.0, 2011.0)
         tickets.alone()

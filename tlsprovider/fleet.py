@@ -29,6 +29,7 @@ import logging
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,6 +53,8 @@ CLAIM_MILLISECONDS: Final = int(6 * WINDOW * 1000)
 MAX_KEYS: Final = 64
 # Without Redis it is looked for so often.
 RETRY_SECONDS: Final = 1.0
+# Flights that may wait for their claim; who gives up while waiting leaves one behind.
+MAX_JUDGED: Final = 4096
 
 Hook = Callable[[Any], Any]
 
@@ -126,7 +129,6 @@ class RedisFleet:
         self._lifetimes = (encrypt_lifetime, decrypt_lifetime)
         self._clock = clock
         self._tickets = FleetTickets()
-        self._memory = b""
         self._refused: set[bytes] = set()
         self._trouble = False
         self._closed = False
@@ -164,9 +166,12 @@ class RedisFleet:
 
     def claim(self, unique: bytes) -> bool:
         """Whether nobody in the fleet has accepted this flight of early data before. Waits for Redis."""
+        memory = self._tickets.judged_by(unique)
+        if memory is None:
+            return False
         flight = f"{self._early}:{hashlib.sha256(unique).hexdigest()}"
         try:
-            outcome = self._redis.eval(CLAIM, 2, self._since, flight, self._memory, CLAIM_MILLISECONDS)
+            outcome = self._redis.eval(CLAIM, 2, self._since, flight, memory, CLAIM_MILLISECONDS)
         except self._failures as problem:
             self._lost(problem)
             return False
@@ -205,9 +210,8 @@ class RedisFleet:
         except self._failures as problem:
             self._lost(problem)
             return
-        self._memory = memory
         if keys:
-            self._tickets.follow(keys.values(), _time(memory, now))
+            self._tickets.follow(keys.values(), _time(memory, now), memory)
         if self._trouble:
             log.info("%s: is back; this node follows the keys of the fleet again", self._where)
         self._trouble = False
@@ -248,12 +252,12 @@ class RedisFleet:
             )
 
 
-class WaitingFleet(RedisFleet):
+class WaitingFleet(RedisFleet, ABC):
     """For frameworks whose hooks may be awaited."""
 
+    @abstractmethod
     def wait_for_claim(self, unique: bytes) -> Awaitable[bool]:
         """:meth:`claim`, in a thread."""
-        raise NotImplementedError
 
     def _hook(self, own: Hook | None) -> Hook:
         async def accept_early_data(question: AcceptEarlyData) -> Any:
@@ -272,7 +276,9 @@ class FleetTickets:
         self._keys: tuple[TicketKey, ...] = ()
         self._ring: TicketKeyRing | None = None
         self._uses = FirstUses()
-        self._accepts_since: float | None = None
+        # From when on early data is accepted, and the memory of Redis that this was found with; None: nothing is.
+        self._terms: tuple[float, bytes] | None = None
+        self._judged: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -280,17 +286,17 @@ class FleetTickets:
     def __repr__(self) -> str:
         return f"<FleetTickets of {len(self)} keys>"
 
-    def follow(self, keys: Iterable[TicketKey], since: float) -> None:
-        """These are the keys; ``since``: when the memory of early data began, in seconds since the epoch."""
+    def follow(self, keys: Iterable[TicketKey], since: float, memory: bytes) -> None:
+        """These are the keys; ``since``: when the memory of early data began, and ``memory`` as Redis has that."""
         self._keys = tuple(keys)
         self._ring = TicketKeyRing(self._keys)
         # With a key that is as young as the memory nothing can have been sent before it began.
         older = any(key.introduced < since for key in self._keys)
-        self._accepts_since = since + WINDOW if older else 0.0
+        self._terms = (since + WINDOW if older else 0.0, memory)
 
     def alone(self) -> None:
         """Nobody knows what other nodes have accepted."""
-        self._accepts_since = None
+        self._terms = None
 
     def living(self, now: float) -> list[TicketKey]:
         return sorted((key for key in self._keys if not key.expired(now)), key=lambda key: key.introduced)
@@ -310,8 +316,18 @@ class FleetTickets:
 
     def first_use(self, unique: bytes, sent: float, now: float) -> bool:
         """Whether this node may ask the fleet: what is no replay as far as it can tell by itself."""
-        since = self._accepts_since
-        return since is not None and sent >= since and self._uses.is_first(unique, sent, now)
+        terms = self._terms
+        if terms is None or sent < terms[0] or not self._uses.is_first(unique, sent, now):
+            return False
+        if len(self._judged) >= MAX_JUDGED:
+            # Those that are forgotten here are not accepted.
+            self._judged.clear()
+        self._judged[unique] = terms[1]
+        return True
+
+    def judged_by(self, unique: bytes) -> bytes | None:
+        """The memory that :meth:`first_use` has judged by, once: a claim against a younger one would prove nothing."""
+        return self._judged.pop(unique, None)
 
 
 def _connect(url: str, timeout: float) -> tuple[Any, type[Exception], str]:
