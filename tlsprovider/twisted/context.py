@@ -21,6 +21,7 @@ from tlsprovider.errors import ConfigError, HookError, TLSError
 from tlsprovider.providers import get_provider
 from tlsprovider.trust import TrustStore
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
+from tlsprovider.twisted.engines import check_side, new_engine
 from tlsprovider.twisted.pyopenssl import Connection
 from tlsprovider.twisted.refused import RefusedEngine
 
@@ -72,10 +73,7 @@ class ContextFactory:
         handshakeTimeout: float | None = HANDSHAKE_TIMEOUT,
         closeTimeout: float | None = CLOSE_TIMEOUT,
     ) -> None:
-        if not isinstance(config, ClientConfig | ServerConfig):
-            raise ConfigError(f"config: expected a ClientConfig or a ServerConfig, got {config!r}")
-        if isinstance(config, ServerConfig) and hostname is not None:
-            raise ConfigError(f"hostname: a server has none to verify, but {hostname!r} was given; its client does")
+        check_side(config, hostname)
         if not isinstance(hostname, str | None):
             raise ConfigError(f"hostname: expected text, got {hostname!r}")
         self.config = config
@@ -90,9 +88,7 @@ class ContextFactory:
         self._new_engine(config)
 
     def _new_engine(self, config: ClientConfig | ServerConfig) -> IEngine:
-        if isinstance(config, ClientConfig):
-            return self.provider.client_engine(config, self.hostname)
-        return self.provider.server_engine(config)
+        return new_engine(self.provider, config, self.hostname)
 
     # -- connections --------------------------------------------------------------------------------------------------
 

@@ -13,13 +13,29 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.interfaces import INegotiated
 from zope.interface import directlyProvides
 
-from tlsprovider.errors import TLSError
+from tlsprovider.config import ClientConfig, ServerConfig
+from tlsprovider.errors import ConfigError, TLSError
 
 if TYPE_CHECKING:
-    from tlsprovider.interfaces import IEngine
+    from tlsprovider.interfaces import IEngine, ITLSProvider
     from tlsprovider.twisted.connection import TLSConnection
 
-__all__ = ["as_shown", "lend_to_transport", "make_engine"]
+__all__ = ["as_shown", "check_side", "lend_to_transport", "make_engine", "new_engine"]
+
+
+def check_side(config: object, hostname: str | None) -> None:
+    """Raise ConfigError for what is no configuration, and for a server's with somebody to verify."""
+    if not isinstance(config, ClientConfig | ServerConfig):
+        raise ConfigError(f"config: expected a ClientConfig or a ServerConfig, got {config!r}")
+    if isinstance(config, ServerConfig) and hostname is not None:
+        raise ConfigError(f"hostname: a server has none to verify, but {hostname!r} was given; its client does")
+
+
+def new_engine(provider: ITLSProvider, config: ClientConfig | ServerConfig, hostname: str | None) -> IEngine:
+    """For the side that the configuration is for."""
+    if isinstance(config, ClientConfig):
+        return provider.client_engine(config, hostname)
+    return provider.server_engine(config)
 
 
 def make_engine(protocol: TLSConnection) -> tuple[IEngine, Any]:

@@ -17,9 +17,9 @@ from twisted.internet.protocol import ClientFactory
 from twisted.python.failure import Failure
 
 from tlsprovider.config import ClientConfig, ServerConfig
-from tlsprovider.errors import ConfigError
 from tlsprovider.providers import get_provider
 from tlsprovider.twisted.connection import CLOSE_TIMEOUT, HANDSHAKE_TIMEOUT
+from tlsprovider.twisted.engines import check_side, new_engine
 from tlsprovider.twisted.protocol import TLSProtocol
 
 if TYPE_CHECKING:
@@ -58,10 +58,7 @@ class TLSFactory(ClientFactory):
         handshakeTimeout: float | None = HANDSHAKE_TIMEOUT,
         closeTimeout: float | None = CLOSE_TIMEOUT,
     ) -> None:
-        if not isinstance(config, ClientConfig | ServerConfig):
-            raise ConfigError(f"config: expected a ClientConfig or a ServerConfig, got {config!r}")
-        if isinstance(config, ServerConfig) and hostname is not None:
-            raise ConfigError(f"hostname: a server has none to verify, but {hostname!r} was given; its client does")
+        check_side(config, hostname)
         if not config.alpn and IProtocolNegotiationFactory.providedBy(wrappedFactory):
             config = attrs.evolve(config, alpn=wrappedFactory.acceptableProtocols())
         self.config = config
@@ -81,9 +78,7 @@ class TLSFactory(ClientFactory):
         return self._new_engine() if spare is None else spare
 
     def _new_engine(self) -> IEngine:
-        if isinstance(self.config, ClientConfig):
-            return self.provider.client_engine(self.config, self.hostname)
-        return self.provider.server_engine(self.config)
+        return new_engine(self.provider, self.config, self.hostname)
 
     def buildProtocol(self, addr: IAddress | None) -> TLSProtocol | None:
         wrapped = self.wrappedFactory.buildProtocol(addr)
