@@ -25,6 +25,7 @@ LAYERS = {
     "tlsprovider.crypto": 2,
     # Framing and protection.
     "tlsprovider.record": 3,
+    "tlsprovider.reassembly": 3,
     # What the application says.
     "tlsprovider.questions": 4,
     "tlsprovider.identity": 4,

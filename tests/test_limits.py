@@ -21,7 +21,7 @@ from test_properties import connected
 from benchmarks import adversarial
 from benchmarks.adversarial import ATTACKS, STATES, Attack, cost_per_byte, in_records, memory_of, unfinished
 from tlsprovider import engine as engines
-from tlsprovider import record
+from tlsprovider import reassembly, record
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority
@@ -39,9 +39,9 @@ NATIVE = get_provider("native")
 KIB = 1024
 
 LIMITS = [
-    (record, "MAX_HANDSHAKE_MESSAGE", 64 * KIB),
-    (record, "MAX_CLIENT_HELLO", 24 * KIB),
-    (record, "MAX_CERTIFICATE_MESSAGE", 100 * KIB),
+    (reassembly, "MAX_HANDSHAKE_MESSAGE", 64 * KIB),
+    (reassembly, "MAX_CLIENT_HELLO", 24 * KIB),
+    (reassembly, "MAX_CERTIFICATE_MESSAGE", 100 * KIB),
     (record, "MAX_EMPTY_RECORDS", 16),
     (record, "MAX_CHANGE_CIPHER_SPECS", 2),
     (record, "MIN_SKIPPED", 64),

@@ -15,15 +15,12 @@ from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite
+from tlsprovider.reassembly import MAX_CERTIFICATE_MESSAGE, MAX_CLIENT_HELLO, MAX_HANDSHAKE_MESSAGE, HandshakeBuffer
 from tlsprovider.record import (
-    MAX_CERTIFICATE_MESSAGE,
     MAX_CHANGE_CIPHER_SPECS,
     MAX_CIPHERTEXT,
-    MAX_CLIENT_HELLO,
     MAX_EMPTY_RECORDS,
-    MAX_HANDSHAKE_MESSAGE,
     MAX_PLAINTEXT,
-    HandshakeBuffer,
     RecordReader,
 )
 

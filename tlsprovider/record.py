@@ -1,4 +1,4 @@
-"""The record layer, RFC 9846 section 5: framing, protection, and handshake messages put together from fragments.
+"""The record layer, RFC 9846 section 5: framing and protection.
 
 Two objects, because the two directions never share anything: a :class:`RecordReader` turns what arrived into content,
 a :class:`RecordWriter` turns content into what should be sent. Together with ``wire`` this is the only place that looks
@@ -17,7 +17,8 @@ from typing import Final
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.suites import AEAD, IV_LENGTH, TAG_LENGTH, InvalidTag
 from tlsprovider.errors import Fault, PeerFault
-from tlsprovider.iana import AlertDescription, ContentType, HandshakeType
+from tlsprovider.iana import AlertDescription, ContentType
+from tlsprovider.reassembly import HandshakeBuffer
 
 __all__ = ["HandshakeBuffer", "RecordReader", "RecordWriter"]
 
@@ -36,16 +37,6 @@ MIN_SKIPPED: Final = 64
 # Decrypted in one go at the most, so that records of other types in between can't make us allocate for all the rest
 # again and again.
 MAX_RUN: Final = 1 << 17
-# Nobody needs longer messages than these, and whoever announces one only wants us to wait and to buffer.
-MAX_HANDSHAKE_MESSAGE: Final = 64 * 1024
-# Three post-quantum key shares and every extension there is fit into a quarter of this.
-MAX_CLIENT_HELLO: Final = 24 * 1024
-# Ten certificates with ML-DSA-87 keys and signatures, 7.5 KB each, and what is stapled to them.
-MAX_CERTIFICATE_MESSAGE: Final = 100 * 1024
-_MESSAGE_LIMITS: Final = {
-    int(HandshakeType.client_hello): MAX_CLIENT_HELLO,
-    int(HandshakeType.certificate): MAX_CERTIFICATE_MESSAGE,
-}
 
 # Plain numbers: the hot path compares them with bytes of a buffer.
 CHANGE_CIPHER_SPEC: Final = int(ContentType.change_cipher_spec)
@@ -60,51 +51,6 @@ def alert_bytes(description: AlertDescription) -> bytes:
     """An alert of section 6: its level only says whether it is one of the two closure alerts."""
     closure = description in (AlertDescription.close_notify, AlertDescription.user_canceled)
     return bytes((1 if closure else 2, description))
-
-
-class HandshakeBuffer:
-    """Handshake messages out of record fragments: cut and packed in any way that section 5.1 allows."""
-
-    __slots__ = ("_taken", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: bytes | bytearray = b""
-        self._taken = 0
-
-    def __bool__(self) -> bool:
-        """Whether a message has begun that is not complete."""
-        return bool(self.waiting)
-
-    def add(self, fragment: bytes) -> None:
-        data = self.waiting
-        if not data:
-            # As nearly always: the record holds whole messages, which are cut out of it as it is.
-            self.waiting = fragment
-        elif isinstance(data, bytearray):
-            del data[: self._taken]
-            data += fragment
-        else:
-            self.waiting = bytearray(data[self._taken :]) + fragment
-        self._taken = 0
-
-    def next_message(self) -> bytes | None:
-        """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
-        data, start = self.waiting, self._taken
-        body = start + 4
-        if len(data) < body:
-            return None
-        length = int.from_bytes(data[start + 1 : body], "big")
-        limit = _MESSAGE_LIMITS.get(data[start], MAX_HANDSHAKE_MESSAGE)
-        if length > limit:
-            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[start])} of {length} bytes, at most {limit}")
-        end = body + length
-        if len(data) < end:
-            return None
-        if end == len(data):
-            self.waiting, self._taken = b"", 0
-        else:
-            self._taken = end
-        return bytes(data[start:end])
 
 
 class RecordReader:
