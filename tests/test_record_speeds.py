@@ -101,8 +101,9 @@ PADDINGS = st.sampled_from([0, 0, 0, 1, 30])
 RECORDS = st.lists(st.tuples(KINDS, SIZES, PADDINGS), max_size=12)
 CUTS = st.lists(st.sampled_from([0, 1, 4, 5, 6, 21, 22, 23, 24, 100, 16405, 16406, 40000]), max_size=12)
 LAST = st.sampled_from(
-    ["", "", "damaged", "again", "padding only", "inner type", "too long", "plaintext", "mark", "cut", "key update"]
-)
+    ["", "", "damaged", "again", "padding only", "inner type", "too long", "plaintext", "mark", "cut", "key update",
+     "overlong", "another version", "no version"]
+)  # fmt: skip
 
 
 def ending(last: str, sealer: Sealer) -> bytes:
@@ -117,6 +118,9 @@ def ending(last: str, sealer: Sealer) -> bytes:
         "plaintext": lambda: plain(ALERT, b"\2\50"),
         "mark": lambda: COMPATIBILITY_MARK,
         "cut": lambda: sealer.record(DATA, bytes(100))[:-10],
+        "overlong": lambda: b"\x17\3\3\xff\xff" + bytes(70_000),
+        "another version": lambda: sealer.inner(b"x\x17", 0x0301) + sealer.record(DATA, b"y"),
+        "no version": lambda: sealer.inner(b"x\x17", 0x0403),
         "key update": lambda: sealer.record(HANDSHAKE, KEY_UPDATE) + Sealer(OTHER_SECRET).record(DATA, b"new keys"),
     }
     return endings[last]()
@@ -181,6 +185,32 @@ class TestFast:
         chunks: list[bytes] = []
         assert reader.read_application(data, chunks) is None
         assert chunks == [b"".join(bytes([index]) * 1000 for index in range(30))]
+
+    def test_what_was_cut_is_one_piece_with_what_follows(self) -> None:
+        reader, sealer = established()
+        data = b"".join(sealer.record(DATA, bytes([index]) * 1000) for index in range(10))
+        for cut in (3, 5, 700):
+            reader, chunks = established()[0], []
+            assert reader.read_application(data[:cut], chunks) is None
+            assert chunks == []
+            assert reader.read_application(data[cut:-1], chunks) is None
+            assert chunks == [b"".join(bytes([index]) * 1000 for index in range(9))]
+            assert reader.read_application(data[-1:], chunks) is None
+            assert chunks[1:] == [bytes([9]) * 1000]
+
+    def test_feeding_and_reading_go_between(self) -> None:
+        """The reader counts what a record lacks; whoever else adds to it, or takes from it, is not forgotten."""
+        reader, sealer = established()
+        first, second = sealer.record(DATA, b"first"), sealer.record(DATA, b"second")
+        chunks: list[bytes] = []
+        assert reader.read_application(first[:9], chunks) is None
+        reader.feed(first[9:-1])
+        assert reader.read() is None
+        assert reader.read_application(first[-1:] + second[:-1], chunks) is None
+        reader.feed(second[-1:])
+        assert reader.read() == (DATA, b"second")
+        assert reader.read_application(sealer.record(DATA, b"third"), chunks) is None
+        assert chunks == [b"first", b"third"]
 
     def test_one_record_in_one_piece(self) -> None:
         reader, sealer = established()

@@ -12,6 +12,8 @@ before, so nothing is copied twice and all of it is handed out in one piece.
 
 from __future__ import annotations
 
+from io import BytesIO
+from struct import Struct
 from typing import Final
 
 from tlsprovider.crypto.schedule import TrafficSecret
@@ -45,6 +47,11 @@ HANDSHAKE: Final = int(ContentType.handshake)
 APPLICATION_DATA: Final = int(ContentType.application_data)
 # What follows the content inside a protected record (section 5.2).
 _ENDINGS: Final = tuple(bytes((number,)) for number in range(256))
+# What protection adds to the content: its type, and the tag.
+_OVERHEAD: Final = 1 + TAG_LENGTH
+# The header of a protected record as a number, which the length of what follows is to be added to.
+_HEADER: Final = 0x17_0303_0000
+_unpack_header: Final = Struct(">BHH").unpack_from
 
 
 def alert_bytes(description: AlertDescription) -> bytes:
@@ -62,6 +69,7 @@ class RecordReader:
         "_change_cipher_specs",
         "_empty_records",
         "_iv",
+        "_lacking",
         "_opened_any",
         "_sequence",
         "allow_change_cipher_spec",
@@ -71,6 +79,8 @@ class RecordReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        # So many bytes the first record in the buffer lacks, if read_application() has seen its header; else 0.
+        self._lacking = 0
         self._aead: AEAD | None = None
         self._iv = 0
         self._sequence = 0
@@ -90,11 +100,13 @@ class RecordReader:
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         self._buffer += data
+        self._lacking = 0
 
     def take_rest(self) -> bytes:
         """Everything not read yet, as it came: after close_notify it isn't TLS."""
         rest = bytes(self._buffer)
         self._buffer.clear()
+        self._lacking = 0
         return rest
 
     def change_keys(self, secret: TrafficSecret) -> None:
@@ -108,6 +120,7 @@ class RecordReader:
         """The connection has failed: let go of the key, and of everything that was not read (section 6)."""
         self._aead, self._iv = None, 0
         self._buffer.clear()
+        self._lacking = 0
         self.handshake = HandshakeBuffer()
 
     def read(self) -> tuple[int, bytes] | None:
@@ -269,99 +282,117 @@ class RecordReader:
         is given back at once, since it may change the keys for those behind it; then call again with ``b""``. None:
         nothing is left.
         """
-        source: bytes | bytearray | memoryview = data
-        buffer = self._buffer
-        if buffer:
-            buffer += data
+        buffer, lacking = self._buffer, self._lacking
+        if lacking > len(data):
             # A network cuts a record into a dozen pieces: only the last of them gives something to do.
-            if len(buffer) >= HEADER_LENGTH and buffer[0] == APPLICATION_DATA and buffer[1] == 3:
-                length = buffer[3] << 8 | buffer[4]
-                if len(buffer) - HEADER_LENGTH < length <= MAX_CIPHERTEXT:
-                    return None
-            source = buffer
-        if len(source) < HEADER_LENGTH or self.handshake:
-            return self._read_slowly(source)
-        position = 0
-        with memoryview(source) as view:
-            while True:
-                with view[position : position + MAX_RUN] as run:
-                    consumed, gathered, other, fault = self._decrypt_run(run)
-                    rest = len(run) == MAX_RUN
-                position += consumed
-                if gathered:
-                    chunks.append(gathered)
-                if not (rest and consumed) or other is not None or fault is not None:
-                    break
-            if source is not self._buffer:
-                self._buffer += view[position:]
-        if source is self._buffer:
-            del self._buffer[:position]
+            buffer += data
+            self._lacking = lacking - len(data)
+            return None
+        self._lacking = 0
+        if self.handshake.waiting:
+            buffer += data
+            return self.read()
+        with memoryview(data) as view:
+            # Of a record that was cut only what it lacks is copied.
+            position = (lacking or len(view)) if buffer else 0
+            buffer += view[:position]
+            position, other, fault = self._decrypt_all(view, position, chunks)
+            buffer += view[position:]
         if fault is not None:
             raise fault
-        if other is not None:
-            return other
-        return self._read_slowly(self._buffer)
+        return other if other is not None or not buffer or self._is_cut() else self.read()
 
-    def _read_slowly(self, source: bytes | bytearray | memoryview) -> tuple[int, bytes] | None:
-        """What the fast loop leaves alone: partial headers, and every record that isn't plain application data."""
-        if source is not self._buffer:
-            self._buffer += source
-        return self.read()
+    def _decrypt_all(
+        self, view: memoryview, position: int, chunks: list[bytes]
+    ) -> tuple[int, tuple[int, bytes] | None, PeerFault | None]:
+        """Runs through the buffer and then ``view[position:]``; see :meth:`_decrypt_run`.
 
-    def _decrypt_run(self, view: memoryview) -> tuple[int, bytes, tuple[int, bytes] | None, PeerFault | None]:
-        """Decrypt records back to back while they are complete application_data records.
-
-        ``(bytes consumed, plaintext, a record of another type, what was wrong)``. It stops, and leaves the judgement to
-        :meth:`read`, at everything that is unusual. The fault is returned, not raised: the plaintext before it counts.
+        What two network reads have cut goes into one piece, with all that is whole in the second.
         """
-        aead = self._aead
-        assert aead is not None, "application data is read only under keys"
-        decrypt_into = aead.decrypt_into
-        iv, sequence = self._iv, self._sequence
-        end = len(view)
-        position = written = 0
-        output = bytearray(end)
+        buffer = self._buffer
         other: tuple[int, bytes] | None = None
         fault: PeerFault | None = None
-        with memoryview(output) as target:
-            while end - position >= HEADER_LENGTH and view[position] == APPLICATION_DATA:
-                length = view[position + 3] << 8 | view[position + 4]
-                body = position + HEADER_LENGTH
-                if not TAG_LENGTH < length <= MAX_CIPHERTEXT or view[position + 1] != 3 or end - body < length:
-                    break
-                stop = written + length - TAG_LENGTH
+        while other is None and fault is None:
+            size = min(len(buffer) + len(view) - position, MAX_RUN)
+            begin, front, written = position, 0, 0
+            output = BytesIO(bytes(size))
+            with output.getbuffer() as target:
+                if buffer:
+                    with memoryview(buffer) as waiting:
+                        front, written, other, fault = self._decrypt_run(waiting, 0, size, target, 0)
+                if front == len(buffer) and other is None and fault is None:
+                    end = position + size - front
+                    position, written, other, fault = self._decrypt_run(view, position, end, target, written)
+            if front:
+                del buffer[:front]
+            if written:
+                # Neither copies: the bytes that were made first are made shorter.
+                output.truncate(written)
+                chunks.append(output.getvalue())
+            if size < MAX_RUN or front + position == begin:
+                break
+        return position, other, fault
+
+    def _is_cut(self) -> bool:
+        """Whether the buffer begins with a record of application data, as usual, that isn't all there; see _lacking."""
+        buffer = self._buffer
+        if len(buffer) < HEADER_LENGTH:
+            return False
+        kind, version, length = _unpack_header(buffer)
+        lacking = HEADER_LENGTH + length - len(buffer)
+        if lacking <= 0 or kind != APPLICATION_DATA or version != 0x0303 or length > MAX_CIPHERTEXT:
+            return False
+        self._lacking = lacking
+        return True
+
+    def _decrypt_run(
+        self, view: memoryview, position: int, end: int, target: memoryview, written: int
+    ) -> tuple[int, int, tuple[int, bytes] | None, PeerFault | None]:
+        """Decrypt records back to back while they are complete application_data records.
+
+        From ``view[position:end]`` to ``target[written:]``, which is long enough. Gives ``position`` and ``written`` as
+        they are afterwards, a record of another type, and what was wrong. It stops, and leaves the judgement to
+        :meth:`read`, at everything that is unusual. The fault is returned, not raised: the plaintext before it counts.
+        """
+        assert self._aead is not None, "application data is read only under keys"
+        decrypt_into = self._aead.decrypt_into
+        iv, sequence = self._iv, self._sequence
+        end = min(end, len(view))
+        other: tuple[int, bytes] | None = None
+        fault: PeerFault | None = None
+        while (body := position + HEADER_LENGTH) <= end:
+            kind, version, length = _unpack_header(view, position)
+            stop, tail = body + length, written + length - TAG_LENGTH
+            if kind != APPLICATION_DATA or version != 0x0303 or stop > end or not 0 < tail - written <= MAX_INNER:
+                break
+            header = (_HEADER + length).to_bytes(HEADER_LENGTH)
+            nonce = (iv ^ sequence).to_bytes(IV_LENGTH)
+            try:
+                # No name for any part of a view: the traceback of a fault would keep it.
+                decrypt_into(nonce, view[body:stop], header, target[written:tail])
+            except InvalidTag:
+                break
+            sequence += 1
+            position = stop
+            last = tail - 1
+            if target[last] != APPLICATION_DATA or last == written:
+                # Padding, another type, or nothing at all.
                 try:
-                    decrypt_into(
-                        (iv ^ sequence).to_bytes(IV_LENGTH, "big"),
-                        view[body : body + length],
-                        view[position:body],
-                        target[written:stop],
-                    )
-                except InvalidTag:
-                    fault = PeerFault(Fault.BAD_RECORD_MAC)
+                    content_type, content = self._strip_padding(bytes(target[written:tail]))
+                    self._count_empty(content_type, content)
+                except PeerFault as found:
+                    fault = found
                     break
-                sequence += 1
-                position = body + length
-                last = stop - 1
-                if output[last] != APPLICATION_DATA or stop - written > MAX_INNER or last == written:
-                    # Padding, another type, or nothing at all.
-                    try:
-                        content_type, content = self._strip_padding(bytes(target[written:stop]))
-                        self._count_empty(content_type, content)
-                    except PeerFault as found:
-                        fault = found
-                        break
-                    if content_type != APPLICATION_DATA:
-                        other = (content_type, content)
-                        break
-                    last = written + len(content)
-                elif self._empty_records:
-                    self._empty_records = 0
-                written = last
-            gathered = bytes(target[:written])
+                if content_type != APPLICATION_DATA:
+                    other = (content_type, content)
+                    break
+                last = written + len(content)
+            elif self._empty_records:
+                self._empty_records = 0
+            written = last
         self._sequence = sequence
         self._opened_any = True
-        return position, gathered, other, fault
+        return position, written, other, fault
 
 
 class RecordWriter:
@@ -407,21 +438,27 @@ class RecordWriter:
             self._out.append(header + aead.encrypt(nonce, inner, header))
             self._sequence += 1
             self.records_left -= 1
-        else:
+        elif data:
             self._write_many(aead, _ENDINGS[content_type], data)
 
     def _write_many(self, aead: AEAD, ending: bytes, data: bytes | bytearray | memoryview) -> None:
-        """What :meth:`write` does for a single record, in a loop."""
-        encrypt, append = aead.encrypt, self._out.append
-        iv, sequence = self._iv, self._sequence
-        for start in range(0, len(data), MAX_PLAINTEXT):
-            inner = b"".join((data[start : start + MAX_PLAINTEXT], ending))
-            header = b"\x17\x03\x03" + (len(inner) + TAG_LENGTH).to_bytes(2, "big")
-            append(header)
-            append(encrypt((iv ^ sequence).to_bytes(IV_LENGTH, "big"), inner, header))
-            sequence += 1
-        self.records_left -= sequence - self._sequence
+        """What :meth:`write` does for a single record, in a loop and into one buffer."""
+        iv, sequence, length = self._iv, self._sequence, len(data)
+        count = -(-length // MAX_PLAINTEXT)
+        output = BytesIO(bytes(length + count * (HEADER_LENGTH + _OVERHEAD)))
+        position = 0
+        with memoryview(data) as source, output.getbuffer() as target:
+            for start in range(0, length, MAX_PLAINTEXT):
+                inner = b"".join((source[start : start + MAX_PLAINTEXT], ending))
+                header = (_HEADER + TAG_LENGTH + len(inner)).to_bytes(HEADER_LENGTH)
+                body = position + HEADER_LENGTH
+                target[position:body] = header
+                position = body + len(inner) + TAG_LENGTH
+                aead.encrypt_into((iv ^ sequence).to_bytes(IV_LENGTH), inner, header, target[body:position])
+                sequence += 1
+        self._out.append(output.getvalue())
         self._sequence = sequence
+        self.records_left -= count
 
     def _write_plaintext(self, content_type: int, data: bytes | bytearray | memoryview, version: int) -> None:
         start = _ENDINGS[content_type] + version.to_bytes(2, "big")
@@ -442,5 +479,8 @@ class RecordWriter:
 
     def drain(self) -> bytes:
         """Everything written since the last call."""
-        out, self._out = self._out, []
+        out = self._out
+        if len(out) == 1:
+            return out.pop()
+        self._out = []
         return b"".join(out)
