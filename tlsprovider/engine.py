@@ -390,7 +390,7 @@ class NativeEngine:
         if self._failure is not None or connected is None:
             self._raise_failure()
             raise MisuseError("the handshake is not complete: call do_handshake() first")
-        if isinstance(data, memoryview) and (data.itemsize != 1 or data.ndim != 1):
+        if type(data) is memoryview and (data.itemsize != 1 or data.ndim != 1):
             data = data.cast("B")
         return connected.write(data)
 

@@ -51,6 +51,8 @@ _ENDINGS: Final = tuple(bytes((number,)) for number in range(256))
 _OVERHEAD: Final = 1 + TAG_LENGTH
 # The header of a protected record as a number, which the length of what follows is to be added to.
 _HEADER: Final = 0x17_0303_0000
+# Copying more than this costs more than what it takes to do without a copy.
+_LARGE: Final = 4096
 _unpack_header: Final = Struct(">BHH").unpack_from
 
 
@@ -258,22 +260,30 @@ class RecordReader:
         """
         length = len(data) - HEADER_LENGTH
         # ``waiting`` and not the truth of the buffer itself: that would be a call for each record.
-        if not TAG_LENGTH + 1 < length <= MAX_INNER + TAG_LENGTH or self._buffer or self.handshake.waiting:
+        if not _OVERHEAD < length <= MAX_PLAINTEXT + _OVERHEAD or self._buffer or self.handshake.waiting:
             return None
-        header = data[:HEADER_LENGTH]
-        if header != b"\x17\x03\x03" + length.to_bytes(2, "big"):
+        header = (_HEADER + length).to_bytes(HEADER_LENGTH)
+        if data[:HEADER_LENGTH] != header:
             return None
-        assert self._aead is not None, "application data is read only under keys"
-        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
+        aead, sequence = self._aead, self._sequence
+        assert aead is not None, "application data is read only under keys"
+        large = length > _LARGE
+        sealed = memoryview(data)[HEADER_LENGTH:] if large else data[HEADER_LENGTH:]
         try:
-            inner = self._aead.decrypt(nonce, data[HEADER_LENGTH:], header)
+            inner = aead.decrypt((self._iv ^ sequence).to_bytes(IV_LENGTH), sealed, header)
         except InvalidTag:
             return None
         if inner[-1] != APPLICATION_DATA:
             return None
-        self._sequence += 1
+        self._sequence = sequence + 1
         self._empty_records = 0
-        return inner[:-1]
+        if not large:
+            return inner[:-1]
+        # The same without a copy, if nobody else knows ``inner``.
+        content = BytesIO(inner)
+        del inner
+        content.truncate(length - _OVERHEAD)
+        return content.getvalue()
 
     def read_application(self, data: bytes | bytearray | memoryview, chunks: list[bytes]) -> tuple[int, bytes] | None:
         """After the handshake: decrypt all complete records in what is buffered and in ``data``.
@@ -426,23 +436,27 @@ class RecordWriter:
 
         ``version`` goes into the header of a plaintext record; it means nothing (section 5.1).
         """
-        aead = self._aead
-        length = len(data)
-        if aead is None:
+        if self._aead is None:
             self._write_plaintext(content_type, data, version)
-        elif 0 < length <= MAX_PLAINTEXT:
-            # Joining is the one copy that is needed: the content type has to follow the content (section 5.2).
-            inner = b"".join((data, _ENDINGS[content_type]))
-            header = b"\x17\x03\x03" + (length + 1 + TAG_LENGTH).to_bytes(2, "big")
-            nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
-            self._out.append(header + aead.encrypt(nonce, inner, header))
-            self._sequence += 1
-            self.records_left -= 1
+        elif 0 < len(data) <= MAX_PLAINTEXT:
+            self.write_one(content_type, data)
         elif data:
-            self._write_many(aead, _ENDINGS[content_type], data)
+            self._write_many(self._aead, _ENDINGS[content_type], data)
+
+    def write_one(self, content_type: int, data: bytes | bytearray | memoryview) -> None:
+        """What :meth:`write` does when there are keys, and some data that fits into one record."""
+        aead, sequence = self._aead, self._sequence
+        assert aead is not None, "nothing is protected without keys"
+        # This is the one copy that is needed: the content type has to follow the content (section 5.2).
+        ending = _ENDINGS[content_type]
+        inner = data + ending if type(data) is bytes else b"".join((data, ending))
+        header = (_HEADER + TAG_LENGTH + len(inner)).to_bytes(HEADER_LENGTH)
+        self._out.append(header + aead.encrypt((self._iv ^ sequence).to_bytes(IV_LENGTH), inner, header))
+        self._sequence = sequence + 1
+        self.records_left -= 1
 
     def _write_many(self, aead: AEAD, ending: bytes, data: bytes | bytearray | memoryview) -> None:
-        """What :meth:`write` does for a single record, in a loop and into one buffer."""
+        """What :meth:`write_one` does, in a loop and into one buffer."""
         iv, sequence, length = self._iv, self._sequence, len(data)
         count = -(-length // MAX_PLAINTEXT)
         output = BytesIO(bytes(length + count * (HEADER_LENGTH + _OVERHEAD)))

@@ -204,6 +204,9 @@ class Connected:
         length = len(data)
         writer = self._writer
         # One record is kept for the KeyUpdate itself.
+        if 0 < length <= MAX_PLAINTEXT and writer.records_left > 1:
+            writer.write_one(APPLICATION_DATA, data)
+            return length
         if length <= (writer.records_left - 1) * MAX_PLAINTEXT:
             writer.write(APPLICATION_DATA, data)
             return length
