@@ -27,7 +27,7 @@ PACKAGE = str(Path(tlsprovider.__file__).parent)
 
 FULL_HANDSHAKE = 567
 RESUMED_HANDSHAKE = 669
-RECORD = 10
+RECORD = 8
 TOLERANCE = 1.05
 
 

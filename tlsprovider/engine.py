@@ -345,10 +345,16 @@ class NativeEngine:
         if connected is None:
             self._reader.feed(data)
             return
-        try:
-            connected.process(data)
-        except TLSError as failure:
-            self._fail(failure)
+        content = self._reader.read_one(data) if not connected.close_received else None
+        if content is not None and not connected.pending:
+            # One record, and nothing waits: by far the most frequent case of small messages, so without another call.
+            connected.chunks.append(content)
+            connected.pending = len(content)
+            connected.messages_without_data = 0
+        elif content is not None:
+            connected.keep([content])
+        else:
+            self._guard(connected.process, data)
 
     def process_eof(self) -> None:
         """See :meth:`IEngine.process_eof`."""
@@ -364,6 +370,11 @@ class NativeEngine:
         """See :meth:`IEngine.read`."""
         connected = self._connected
         if connected is not None:
+            chunks = connected.chunks
+            if max_bytes is None and len(chunks) == 1 and not (connected.taken or self._early):
+                # What process_incoming() has left in the most frequent case.
+                connected.pending = 0
+                return chunks.popleft()
             if connected.pending or self._early:
                 if max_bytes is not None and max_bytes < 1:
                     raise MisuseError(f"read() takes at least one byte, not {max_bytes}")

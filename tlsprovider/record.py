@@ -267,8 +267,7 @@ class RecordReader:
             return None
         aead, sequence = self._aead, self._sequence
         assert aead is not None, "application data is read only under keys"
-        large = length > _LARGE
-        sealed = memoryview(data)[HEADER_LENGTH:] if large else data[HEADER_LENGTH:]
+        sealed = data[HEADER_LENGTH:] if length < _LARGE else memoryview(data)[HEADER_LENGTH:]
         try:
             inner = aead.decrypt((self._iv ^ sequence).to_bytes(IV_LENGTH), sealed, header)
         except InvalidTag:
@@ -277,7 +276,7 @@ class RecordReader:
             return None
         self._sequence = sequence + 1
         self._empty_records = 0
-        if not large:
+        if length < _LARGE:
             return inner[:-1]
         # The same without a copy, if nobody else knows ``inner``.
         content = BytesIO(inner)

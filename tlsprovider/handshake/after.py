@@ -42,7 +42,12 @@ class Connected:
         self.established = established
         self.close_sent = False
         self.close_received = False
+        # Plaintext that waits: pieces, how much of the first was taken, and what is left of all.
+        self.chunks: deque[bytes] = deque()
+        self.taken = 0
         self.pending = 0
+        # Reset by every byte of data.
+        self.messages_without_data = 0
         self._reader = reader
         self._writer = writer
         self._config = config
@@ -55,9 +60,6 @@ class Connected:
         # A server's go before its first application data.
         self._tickets_owed = is_server and bool(secrets.resumption)
         self.session = established.session
-        self._chunks: deque[bytes] = deque()
-        self._taken = 0  # of the first chunk
-        self._messages_without_data = 0
         self._update_requested = False
         self._update_owed = False
 
@@ -78,29 +80,20 @@ class Connected:
         if self.close_received:
             reader.feed(data)
             return
-        content = reader.read_one(data)
-        if content is not None:
-            if self._chunks:
-                self._keep([content])
-            else:
-                self._chunks.append(content)
-                self.pending = len(content)
-                self._messages_without_data = 0
-            return
         chunks: list[bytes] = []
         try:
             record = reader.read_application(data, chunks)
             while record is not None:
-                self._keep(chunks)
+                self.keep(chunks)
                 self._read_record(*record)
                 if self.close_received:
                     return
                 record = reader.read_application(b"", chunks)
         finally:
-            self._keep(chunks)
+            self.keep(chunks)
 
-    def _keep(self, chunks: list[bytes]) -> None:
-        waiting = self._chunks
+    def keep(self, chunks: list[bytes]) -> None:
+        waiting = self.chunks
         for chunk in chunks:
             if waiting and len(waiting[-1]) < SMALL_CHUNK > len(chunk):
                 # An object for every byte would cost fifty times what the byte does, while nobody reads.
@@ -108,12 +101,12 @@ class Connected:
             else:
                 waiting.append(chunk)
             self.pending += len(chunk)
-            self._messages_without_data = 0
+            self.messages_without_data = 0
         chunks.clear()
 
     def _read_record(self, content_type: int, content: bytes) -> None:
         if content_type == APPLICATION_DATA:
-            self._keep([content])
+            self.keep([content])
         elif content_type == HANDSHAKE:
             self._reader.handshake.add(content)
             while (message := self._reader.handshake.next_message()) is not None:
@@ -124,8 +117,8 @@ class Connected:
     def _read_message(self, message: bytes) -> None:
         kind = HandshakeType(message[0])
         tell(self._config, "message_received", kind.name, message)
-        self._messages_without_data += 1
-        if self._messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
+        self.messages_without_data += 1
+        if self.messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
             raise PeerFault(Fault.TOO_MANY_MESSAGES, f"more than {MAX_MESSAGES_WITHOUT_DATA}")
         if kind is HandshakeType.key_update:
             self._read_key_update(KeyUpdate.decode(message))
@@ -163,24 +156,24 @@ class Connected:
         elif alert is AlertDescription.user_canceled:
             # It says nothing that the close_notify behind it doesn't say (section 6.1); but it must not be a way to
             # keep us busy either.
-            self._messages_without_data += 1
-            if self._messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
+            self.messages_without_data += 1
+            if self.messages_without_data > MAX_MESSAGES_WITHOUT_DATA:
                 raise PeerFault(Fault.TOO_MANY_MESSAGES, "user_canceled alerts")
         else:
             raise AlertReceived(alert)
 
     def take(self, most: int | None) -> bytes:
         """Plaintext, at most ``most`` bytes; only when ``pending`` says that there is some."""
-        chunks, start = self._chunks, self._taken
+        chunks, start = self.chunks, self.taken
         if len(chunks) == 1 and not start and (most is None or most >= self.pending):
             self.pending = 0
             return chunks.popleft()
         if most is not None and most < len(chunks[0]) - start:
             # Small reads out of a large piece: its front stays where it is, or each read would copy all the rest.
-            self._taken = start + most
+            self.taken = start + most
             self.pending -= most
-            return chunks[0][start : self._taken]
-        self._taken = 0
+            return chunks[0][start : self.taken]
+        self.taken = 0
         if start:
             chunks[0] = chunks[0][start:]
         if most is not None or len(chunks) == 1:
