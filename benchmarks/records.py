@@ -1,12 +1,14 @@
-"""Application data: sealed by one side, moved, and opened by the other; and the cipher alone."""
+"""Application data: sealed by one side, moved, and opened by the other; in bulk; and the cipher alone."""
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from OpenSSL import SSL
 
-from benchmarks.contenders import Connection, contenders
+from benchmarks.contenders import Connection, NativeConnection, PyOpenSSLConnection, StdlibConnection, contenders
 from benchmarks.interleave import by_turns
 from benchmarks.lines import Line, Run, rates
 
@@ -19,12 +21,16 @@ GOALS: dict[int, dict[str, float | None]] = {
     1_024: {"ssl": 0.8, "pyopenssl": None, "aead": None},
     100: {"ssl": 0.8, "pyopenssl": None, "aead": None},
 }
+# Large writes, and what comes of them read from the network in pieces of this size, which cut records anywhere.
+BULK = (65_536, 262_144)
+NETWORK_READ = 65_536
 SHOWN = {"ssl": "Python's ssl", "pyopenssl": "pyOpenSSL", "aead": "the cipher alone"}
 
 
 def measure(run: Run) -> list[Line]:
     connections = {one.name: one.connect() for one in contenders(run.terms)}
-    return [line for size in GOALS for line in _measure_size(connections, size, run.rounds)]
+    found = [line for size in GOALS for line in _measure_size(connections, size, run.rounds)]
+    return found + [line for size in BULK for line in _measure_bulk(run, size)]
 
 
 def _measure_size(connections: dict[str, Connection], size: int, rounds: int) -> list[Line]:
@@ -50,3 +56,62 @@ def _cipher(data: bytes) -> Callable[[], object]:
     aead, nonce, header = AESGCM(bytes(16)), bytes(12), bytes(5)
     inner = data + b"\x17"
     return lambda: aead.decrypt(nonce, aead.encrypt(nonce, inner, header), header)
+
+
+def _measure_bulk(run: Run, size: int) -> list[Line]:
+    works = {one.name: _stream(one.connect(), size) for one in contenders(run.terms)}
+    seconds = by_turns(works, run.rounds, BATCH * 16_384 // size)
+    what = f"{size >> 10} KiB, read by {NETWORK_READ >> 10} KiB"
+    return [rates(what, SHOWN[other], size, seconds["native"], seconds[other], None) for other in ("ssl", "pyopenssl")]
+
+
+def _stream(connection: Connection, size: int) -> Callable[[], object]:
+    """One write; then the other side opens all that fills a network read, and the rest waits for the next write."""
+    data, waiting = bytes(size), b""
+
+    def write_and_read() -> None:
+        nonlocal waiting
+        wire, position = _seal(connection, data), 0
+        while len(waiting) + len(wire) - position >= NETWORK_READ:
+            end = position + NETWORK_READ - len(waiting)
+            _open(connection, waiting + wire[position:end])
+            position, waiting = end, b""
+        waiting += wire[position:]
+
+    return write_and_read
+
+
+def _seal(connection: Connection, data: bytes) -> bytes:
+    match connection:
+        case NativeConnection():
+            connection.client.write(data)
+            return bytes(connection.client.process_outgoing())
+        case StdlibConnection():
+            connection.client.write(data)
+            return connection.from_client.read()
+        case PyOpenSSLConnection():
+            connection.client.sendall(data)
+            return connection.client.bio_read(2 * len(data))
+    raise TypeError(connection)
+
+
+def _open(connection: Connection, wire: bytes) -> None:
+    """All that is there, as adapters do it: until the stack has no more."""
+    match connection:
+        case NativeConnection():
+            connection.server.process_incoming(wire)
+            connection.server.read()
+        case StdlibConnection():
+            connection.to_server.write(wire)
+            try:
+                while connection.server.read(NETWORK_READ):
+                    pass
+            except ssl.SSLWantReadError:
+                pass
+        case PyOpenSSLConnection():
+            connection.server.bio_write(wire)
+            try:
+                while connection.server.recv(NETWORK_READ):
+                    pass
+            except SSL.WantReadError:
+                pass
