@@ -37,8 +37,8 @@ MAX_CHANGE_CIPHER_SPECS: Final = 2
 # What a record of rejected early data counts for at the least: so there are at most 256 of them.
 MIN_SKIPPED: Final = 64
 # Decrypted in one go at the most, so that records of other types in between can't make us allocate for all the rest
-# again and again.
-MAX_RUN: Final = 1 << 17
+# again and again: a network read of 128 KiB, and a record that it completes.
+MAX_RUN: Final = (1 << 17) + HEADER_LENGTH + MAX_CIPHERTEXT
 
 # Plain numbers: the hot path compares them with bytes of a buffer.
 CHANGE_CIPHER_SPEC: Final = int(ContentType.change_cipher_spec)
