@@ -52,7 +52,7 @@ def decode_asked(hello: ClientHello) -> Asked:
     if (known is None) is not (shared is None):
         raise PeerFault(Fault.MISSING_EXTENSION, "supported_groups or key_share in ClientHello, without the other")
     groups = ext.decode_u16s(known, X.supported_groups) if known is not None else ()
-    shares = dict(ext.decode_key_shares(shared)) if shared is not None else {}
+    shares = ext.decode_key_shares(shared) if shared is not None else {}
     listed = frozenset(groups)
     for group in shares:
         if group not in listed:

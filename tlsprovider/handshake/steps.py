@@ -12,7 +12,7 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator, Iterator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
@@ -318,7 +318,7 @@ class Steps:
 
     # -- authentication messages, section 4.5 ----------------------------------------------------------------------
 
-    def parse_certificate(self, data: bytes, requested: Container[int]) -> PeerChain:
+    def parse_certificate(self, data: bytes, requested: frozenset[int]) -> PeerChain:
         """Section 4.5.1. The chain may be empty; whether that is allowed is the caller's knowledge."""
         message = Certificate.decode(data, requested, MAX_CHAIN)
         if message.context:

@@ -6,7 +6,7 @@ keeps its bytes: the transcript hashes those, never a second encoding.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
 import attrs
@@ -106,7 +106,7 @@ class ServerHello:
         return self.random == HELLO_RETRY_RANDOM
 
     @classmethod
-    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+    def decode(cls, data: bytes, offered: frozenset[int]) -> Self:
         """``offered``: the extensions of our ClientHello.
 
         What an older server sends is read as far as the version takes, so that the fault can say what it is: its
@@ -117,13 +117,12 @@ class ServerHello:
         suite, compression = reader.u16(), reader.u8()
         if not reader.more:
             return cls(version, random, session_id, suite, compression, {}, data)
-        block = reader.rest()
-        reader = Reader(block, "ServerHello")
+        start = reader.position
         message = In.HRR if random == HELLO_RETRY_RANDOM else In.SH
         try:
             extensions = decode_block(reader, message, offered)
         except PeerFault:
-            if _names_version(block):
+            if _names_version(data[start:]):
                 raise
             extensions = {}
         else:
@@ -162,7 +161,7 @@ class EncryptedExtensions:
     extensions: Extensions
 
     @classmethod
-    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+    def decode(cls, data: bytes, offered: frozenset[int]) -> Self:
         reader = Reader(data, "EncryptedExtensions", HEADER_LENGTH)
         extensions = decode_block(reader, In.EE, offered)
         reader.end()
@@ -211,7 +210,7 @@ class Certificate:
     entries: tuple[CertificateEntry, ...]
 
     @classmethod
-    def decode(cls, data: bytes, requested: Container[int], most: int) -> Self:
+    def decode(cls, data: bytes, requested: frozenset[int], most: int) -> Self:
         """``requested``: the extensions that this side asked for; ``most``: how many certificates it accepts."""
         reader = Reader(data, "Certificate", HEADER_LENGTH)
         context = reader.vector8()
