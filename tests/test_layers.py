@@ -20,6 +20,7 @@ LAYERS = {
     "tlsprovider.iana": 0,
     "tlsprovider.errors": 0,
     "tlsprovider.events": 0,
+    "tlsprovider.values": 0,
     # Bytes <-> values, and keys: two rooms without a door between them.
     "tlsprovider.wire": 1,
     "tlsprovider.crypto": 2,

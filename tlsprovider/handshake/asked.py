@@ -9,6 +9,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import NamedGroup
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.extensions import OfferedPsks
 from tlsprovider.wire.messages import ClientHello
@@ -16,7 +17,7 @@ from tlsprovider.wire.messages import ClientHello
 __all__ = ["Asked", "decode_asked"]
 
 
-@attrs.frozen
+@value
 class Asked:
     """What a ClientHello asks for, decoded."""
 

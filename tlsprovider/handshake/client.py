@@ -23,8 +23,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-import attrs
-
 from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret, TrafficSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
@@ -39,6 +37,7 @@ from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, RecordReader, RecordWriter
 from tlsprovider.session import SessionKey
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import vector16
 from tlsprovider.wire.messages import (
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientHandshake"]
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class Offer:
     """A ClientHello that was sent, and the keys behind it."""
 

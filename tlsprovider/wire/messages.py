@@ -14,6 +14,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
+from tlsprovider.values import value
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
@@ -48,7 +49,7 @@ def encode_message(kind: HandshakeType, body: bytes) -> bytes:
     return (kind << 24 | len(body)).to_bytes(HEADER_LENGTH, "big") + body
 
 
-@attrs.frozen
+@value
 class ClientHello:
     """Section 4.2.2. ``extensions`` is None for an old client's hello that ends before them."""
 
@@ -87,7 +88,7 @@ class ClientHello:
         )
 
 
-@attrs.frozen
+@value
 class ServerHello:
     """Sections 4.2.3 and 4.2.4: a HelloRetryRequest is a ServerHello with a special random."""
 
@@ -152,7 +153,7 @@ def _names_version(block: bytes) -> bool:
     return False
 
 
-@attrs.frozen
+@value
 class EncryptedExtensions:
     """Section 4.4.1."""
 
@@ -171,7 +172,7 @@ class EncryptedExtensions:
         return encode_message(self.kind, encode_block(self.extensions.items()))
 
 
-@attrs.frozen
+@value
 class CertificateRequest:
     """Section 4.4.2."""
 
@@ -192,7 +193,7 @@ class CertificateRequest:
         return encode_message(self.kind, vector8(self.context) + encode_block(self.extensions.items()))
 
 
-@attrs.frozen
+@value
 class CertificateEntry:
     """One certificate of a chain: DER, and what is stapled to it."""
 
@@ -200,7 +201,7 @@ class CertificateEntry:
     extensions: Extensions
 
 
-@attrs.frozen
+@value
 class Certificate:
     """Section 4.5.1."""
 
@@ -229,7 +230,7 @@ class Certificate:
         return encode_message(HandshakeType.certificate, vector8(context) + vector24(entries))
 
 
-@attrs.frozen
+@value
 class CertificateVerify:
     """Section 4.5.2."""
 
@@ -266,7 +267,7 @@ class Finished:
         return encode_message(HandshakeType.finished, verify_data)
 
 
-@attrs.frozen
+@value
 class KeyUpdate:
     """Section 4.7.3."""
 
@@ -287,7 +288,7 @@ class KeyUpdate:
         return encode_message(self.kind, u8(self.update_requested))
 
 
-@attrs.frozen
+@value
 class NewSessionTicket:
     """Section 4.7.1."""
 
