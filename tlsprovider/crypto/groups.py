@@ -205,8 +205,10 @@ def generate_shares(groups: Iterable[NamedGroup], entropy: Entropy = None) -> di
     A hybrid and its curve offered side by side share one curve key: only one of the offers will be used, and a key
     generation is saved (RFC 10024 allows it).
     """
-    keys: dict[NamedGroup, KeyExchange] = {}
     groups = tuple(groups)
+    if len(groups) == 1:
+        return {groups[0]: generate(groups[0], entropy)}
+    keys: dict[NamedGroup, KeyExchange] = {}
     for group in sorted(groups, key=lambda one: one in _HYBRIDS):
         form = _HYBRIDS.get(group)
         if form is not None:

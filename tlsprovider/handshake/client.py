@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
@@ -90,12 +89,7 @@ def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
         # Stapled answers are asked for when there is somebody to look at them.
         extensions.append((X.status_request, ext.STATUS_REQUEST))
         extensions.append((X.signed_certificate_timestamp, b""))
-    return frozenset(number for number, _ in extensions), _encode(extensions)
-
-
-def _encode(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    """Extensions without the length of the block, to be put together from parts."""
-    return ext.encode_block(extensions)[2:]
+    return frozenset(int(number) for number, _ in extensions), ext.encode_entries(extensions)
 
 
 class ClientHandshake(Steps):
@@ -273,11 +267,10 @@ class ClientHandshake(Steps):
         cookie: bytes | None = None,
     ) -> Offer:
         numbers, fixed = _fixed_extensions(self.config)
-        own: list[tuple[int, bytes]] = [
-            (X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()]))
-        ]
+        own: list[tuple[int, bytes]] = []
         if self._sni is not None:
-            own.insert(0, (X.server_name, ext.encode_server_name(self._sni)))
+            own.append((X.server_name, ext.encode_server_name(self._sni)))
+        own.append((X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()])))
         if cookie is not None:
             own.append((X.cookie, ext.encode_cookie(cookie)))
         if early:
@@ -285,7 +278,7 @@ class ClientHandshake(Steps):
         if psks:
             # Section 4.3.11: it has to be the last.
             own.append(psk_extension(psks, self.config.clock()))
-        block = vector16(fixed + _encode(own))
+        block = vector16(fixed + ext.encode_entries(own))
         message = ClientHello.encode(self.client_random, session_id, self.config.cipher_suites, block)
         if psks:
             message = with_binders(message, psks, self.transcript)
@@ -293,9 +286,10 @@ class ClientHandshake(Steps):
         self.transcript.add(message)
         # The first record of a connection says TLS 1.0 for the sake of old servers (section 5.1).
         self.writer.write(HANDSHAKE, message, version=0x0303 if retry else 0x0301)
-        self.tell("message_sent", "client_hello", message)
+        if self.config.on_event is not None:
+            self.tell("message_sent", "client_hello", message)
         self.reader.allow_change_cipher_spec = True
-        return Offer(session_id, keys, psks, early, numbers | {number for number, _ in own})
+        return Offer(session_id, keys, psks, early, numbers.union([number for number, _ in own]))
 
     # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
 

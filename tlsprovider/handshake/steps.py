@@ -12,8 +12,7 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -116,16 +115,6 @@ def tell_alert(config: ClientConfig | ServerConfig, alert: AlertDescription) -> 
 def certificate_message(identity: Identity) -> bytes:
     """Section 4.5.1: the same for every handshake that shows this identity."""
     return Certificate.encode(b"", identity.chain_der)
-
-
-@contextmanager
-def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
-    """A fault found here is about these."""
-    try:
-        yield
-    except CertificateFault as fault:
-        fault.certificates = certificates
-        raise
 
 
 class Steps:
@@ -265,8 +254,9 @@ class Steps:
         """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         if early is None or self.is_server:
             self.change_write_keys(ours)
@@ -278,9 +268,10 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 
@@ -338,9 +329,12 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        with _shown(chain.certificates):
+        try:
             verified = self.verify_chain(chain.certificates)
             await self._ask_about_peer(chain.certificates, verified, stapled)
+        except CertificateFault as fault:
+            fault.certificates = chain.certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:
@@ -354,8 +348,11 @@ class Steps:
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        with _shown(certificates):
+        try:
             await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        except CertificateFault as fault:
+            fault.certificates = certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:

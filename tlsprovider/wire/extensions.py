@@ -16,7 +16,7 @@ from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u16s, u32, vector8, vector16, whole_vector16
 
-__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block"]
+__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries"]
 
 Extensions = Mapping[int, bytes]
 
@@ -76,12 +76,17 @@ _RULES: Final = {
 }
 
 
-def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    entries = [number.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content for number, content in extensions]
-    return vector16(b"".join(entries))
-
-
+# The number of an extension, and the length of its content.
 _ENTRY: Final = struct.Struct(">HH")
+
+
+def encode_entries(extensions: Iterable[tuple[int, bytes]]) -> bytes:
+    """Extensions without the length of the block, to be put together from parts."""
+    return b"".join([_ENTRY.pack(number, len(content)) + content for number, content in extensions])
+
+
+def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
+    return vector16(encode_entries(extensions))
 
 
 def decode_block(reader: Reader, message: In, offered: frozenset[int] | None = None) -> dict[int, bytes]:

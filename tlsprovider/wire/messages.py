@@ -37,6 +37,7 @@ __all__ = [
 
 HEADER_LENGTH: Final = 4
 LEGACY_VERSION: Final = int(ProtocolVersion.TLSv1_2)
+_LEGACY_VERSION: Final = u16(LEGACY_VERSION)
 
 # SHA-256 of "HelloRetryRequest", section 4.2.3.
 HELLO_RETRY_RANDOM: Final = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
@@ -79,7 +80,7 @@ class ClientHello:
         """``extension_block`` comes encoded, because most of it depends on the configuration alone."""
         return encode_message(
             HandshakeType.client_hello,
-            u16(LEGACY_VERSION)
+            _LEGACY_VERSION
             + random
             + vector8(session_id)
             + vector16(u16_list(cipher_suites))
@@ -136,7 +137,7 @@ class ServerHello:
     def encode(random: bytes, session_id: bytes, cipher_suite: int, extensions: Iterable[tuple[int, bytes]]) -> bytes:
         return encode_message(
             HandshakeType.server_hello,
-            u16(LEGACY_VERSION) + random + vector8(session_id) + u16(cipher_suite) + b"\x00" + encode_block(extensions),
+            _LEGACY_VERSION + random + vector8(session_id) + u16(cipher_suite) + b"\x00" + encode_block(extensions),
         )
 
 
