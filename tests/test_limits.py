@@ -27,7 +27,7 @@ from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.engine import NativeEngine
 from tlsprovider.errors import AlertReceived, CertificateFault, ClosedByPeer, Fault, PeerFault
-from tlsprovider.handshake import after, psk, server_psk, steps
+from tlsprovider.handshake import after, chain, psk, server_psk
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
@@ -46,7 +46,7 @@ LIMITS = [
     (record, "MAX_CHANGE_CIPHER_SPECS", 2),
     (record, "MIN_SKIPPED", 64),
     (after, "MAX_MESSAGES_WITHOUT_DATA", 32),
-    (steps, "MAX_CHAIN", 10),
+    (chain, "MAX_CHAIN", 10),
     (server_psk, "MAX_SKIPPED_EARLY_DATA", 16 * KIB),
     (psk, "MAX_TRIED", 8),
     (tickets, "MAX_REMEMBERED", 100_000),

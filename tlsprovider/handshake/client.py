@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+from tlsprovider.crypto.certificates import may_sign
 from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret, TrafficSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
@@ -188,7 +189,7 @@ class ClientHandshake(Steps):
         if session is None or not self._may_resume(session, now):
             return ()
         try:
-            verified = self.verify_chain(session.peer_certificates)
+            verified = self.verify_chain(session.peer_certificates, may_sign(session.peer_certificates[0]))
         except CertificateFault:
             # Expired by now, perhaps. The full handshake is to say what is wrong with the certificates of today.
             return ()

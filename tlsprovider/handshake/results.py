@@ -91,3 +91,5 @@ class PeerChain:
 
     certificates: tuple[x509.Certificate, ...]
     entries: tuple[CertificateEntry, ...]
+    may_sign: bool
+    """Whether the leaf's keyUsage allows it to sign a handshake."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
+from tlsprovider.crypto.certificates import may_sign
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.suites import Suite
 from tlsprovider.errors import CertificateFault, ConfigError, Fault, HookError, PeerFault
@@ -117,7 +118,7 @@ class ServerPsks(Steps):
         check_binder(hello.raw, asked.psks, index, psk, self.transcript)
         certificates = psk.session.peer_certificates if psk.session is not None else ()
         try:
-            verified = self.verify_chain(certificates) if certificates else ()
+            verified = self.verify_chain(certificates, may_sign(certificates[0])) if certificates else ()
         except CertificateFault:
             # Expired by now, perhaps: the client may have another to show.
             return None

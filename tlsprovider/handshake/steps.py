@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from tlsprovider.crypto import signatures
-from tlsprovider.crypto.certificates import describe, may_sign, parse_certificate
+from tlsprovider.crypto.certificates import describe
 from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
 from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import (
@@ -32,6 +32,7 @@ from tlsprovider.errors import (
     TruncatedError,
 )
 from tlsprovider.events import Event, EventKind
+from tlsprovider.handshake.chain import read_chain
 from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
 from tlsprovider.iana import AlertDescription, HandshakeType, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
@@ -53,9 +54,6 @@ __all__ = ["WANT_READ", "Steps", "per_config"]
 A = TypeVar("A")
 K = TypeVar("K")
 V = TypeVar("V")
-
-# Certificates in a chain: the web uses three or four. Each costs its receiver a parsing, and a search for its issuer.
-MAX_CHAIN: Final = 10
 
 # A state's name is the direction and the RFC's word, everywhere.
 READ_STATES: Final = {kind: f"read_{kind.name}" for kind in HandshakeType}
@@ -311,12 +309,9 @@ class Steps:
 
     def parse_certificate(self, data: bytes, requested: frozenset[int]) -> PeerChain:
         """Section 4.5.1. The chain may be empty; whether that is allowed is the caller's knowledge."""
-        message = Certificate.decode(data, requested, MAX_CHAIN)
-        if message.context:
-            # Inside a handshake the context is empty on both sides.
-            raise PeerFault(Fault.CERTIFICATE_CONTEXT)
+        chain = read_chain(data, requested)
         self.transcript.add(data)
-        return PeerChain(tuple([parse_certificate(entry.data) for entry in message.entries]), message.entries)
+        return chain
 
     async def read_certificate_verify(self, chain: PeerChain) -> VerifiedPeer:
         """Section 4.5.2: the peer holds the key; then, whether it is to be trusted."""
@@ -330,7 +325,7 @@ class Steps:
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
         try:
-            verified = self.verify_chain(chain.certificates)
+            verified = self.verify_chain(chain.certificates, chain.may_sign)
             await self._ask_about_peer(chain.certificates, verified, stapled)
         except CertificateFault as fault:
             fault.certificates = chain.certificates
@@ -358,9 +353,9 @@ class Steps:
     def _signed_content(self, by_server: bool) -> bytes:
         return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
 
-    def verify_chain(self, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+    def verify_chain(self, certificates: tuple[x509.Certificate, ...], may_sign: bool) -> tuple[x509.Certificate, ...]:
         """The built-in check against the trust store. It gives the chain as verified; empty if nothing is verified."""
-        if not may_sign(certificates[0]):
+        if not may_sign:
             # Section 4.5.1.2. It says what the key is for, not whose it is, so nothing skips it.
             whose = describe(certificates[0].subject)
             raise CertificateFault(
