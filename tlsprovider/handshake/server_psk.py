@@ -92,7 +92,7 @@ class ServerPsks(Steps):
         question = FindSession(identity=identity, server_name=server_name)
         answer = await self.ask("find_session", self.config.find_session, question)
         if isinstance(answer, ExternalPsk):
-            return attrs.evolve(of_external(answer), identity=identity)
+            return of_external(answer, identity)
         if answer is not None and not isinstance(answer, Session):
             raise HookError(f"find_session must answer a Session, an ExternalPsk or None; it answered {answer!r}")
         return of_session(answer, identity) if answer is not None else None
@@ -123,7 +123,7 @@ class ServerPsks(Steps):
             # Expired by now, perhaps: the client may have another to show.
             return None
         alone = negotiate.without_key_exchange(psk, asked.psk_modes)
-        return Chosen(attrs.evolve(psk, verified=verified), index, alone)
+        return Chosen(psk.with_chain(verified) if verified else psk, index, alone)
 
     def find_again(self, chosen: Chosen, hello: ClientHello, offered: OfferedPsks | None) -> None:
         """The key chosen before is there, perhaps at another place (section 4.2.4), with a binder for this hello."""
