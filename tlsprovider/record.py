@@ -12,6 +12,7 @@ before, so nothing is copied twice and all of it is handed out in one piece.
 
 from __future__ import annotations
 
+import struct
 from typing import Final
 
 from tlsprovider.crypto.schedule import TrafficSecret
@@ -22,6 +23,8 @@ from tlsprovider.iana import AlertDescription, ContentType, HandshakeType
 __all__ = ["HandshakeBuffer", "RecordReader", "RecordWriter"]
 
 HEADER_LENGTH: Final = 5
+# Type, the first byte of the version, which is all of it that counts, and length.
+_HEADER: Final = struct.Struct(">BBxH")
 MAX_PLAINTEXT: Final = 1 << 14
 MAX_CIPHERTEXT: Final = MAX_PLAINTEXT + 256
 # Content, content type and padding together (section 5.4).
@@ -90,21 +93,27 @@ class HandshakeBuffer:
     def next_message(self) -> bytes | None:
         """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
         data, start = self.waiting, self._taken
-        body = start + 4
-        if len(data) < body:
+        size, body = len(data), start + 4
+        if size < body:
             return None
         length = int.from_bytes(data[start + 1 : body], "big")
-        limit = _MESSAGE_LIMITS.get(data[start], MAX_HANDSHAKE_MESSAGE)
-        if length > limit:
-            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[start])} of {length} bytes, at most {limit}")
+        # No limit is lower than this one.
+        if length > MAX_CLIENT_HELLO:
+            self._check_length(data[start], length)
         end = body + length
-        if len(data) < end:
+        if size < end:
             return None
-        if end == len(data):
+        if size == end:
             self.waiting, self._taken = b"", 0
         else:
             self._taken = end
         return bytes(data[start:end])
+
+    @staticmethod
+    def _check_length(kind: int, length: int) -> None:
+        limit = _MESSAGE_LIMITS.get(kind, MAX_HANDSHAKE_MESSAGE)
+        if length > limit:
+            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(kind)} of {length} bytes, at most {limit}")
 
 
 class RecordReader:
@@ -153,7 +162,7 @@ class RecordReader:
 
     def change_keys(self, secret: TrafficSecret) -> None:
         """From now on records are protected under ``secret``. No message may run across the change (section 5.1)."""
-        if self.handshake:
+        if self.handshake.waiting:
             raise PeerFault(Fault.KEY_CHANGE_SPLIT)
         self._aead, self._iv = secret.keys()
         self._sequence = 0
@@ -166,42 +175,38 @@ class RecordReader:
 
     def read(self) -> tuple[int, bytes] | None:
         """The next record that carries something, as ``(content type, content)``; None when it isn't all there."""
-        while True:
-            header = self._peek_header()
-            if header is None:
-                return None
-            outer_type, length = header
-            if len(self._buffer) < HEADER_LENGTH + length:
+        buffer = self._buffer
+        while len(buffer) >= HEADER_LENGTH:
+            # A header is checked as soon as its five bytes are there.
+            outer_type, version, length = _HEADER.unpack_from(buffer)
+            if version != 3 or length > MAX_PLAINTEXT or not CHANGE_CIPHER_SPEC <= outer_type <= APPLICATION_DATA:
+                self._check_header(outer_type, version, length)
+            if len(buffer) < HEADER_LENGTH + length:
                 return None
             record = self._open(outer_type, length)
             if record is None:
                 continue
             content_type, content = record
-            if self.handshake and content_type != HANDSHAKE:
+            if content_type != HANDSHAKE and self.handshake.waiting:
                 raise PeerFault(Fault.INTERLEAVED, str(ContentType(content_type)))
-            self._count_empty(content_type, content)
             if content:
-                return content_type, content
+                self._empty_records = 0
+                return record
+            self._count_empty(content_type)
+        if buffer and not CHANGE_CIPHER_SPEC <= buffer[0] <= APPLICATION_DATA:
+            raise self._not_tls()
+        return None
 
-    def _peek_header(self) -> tuple[int, int] | None:
-        """``(type, length)`` of the record at the front, checked as soon as its five bytes are there."""
-        buffer = self._buffer
-        if len(buffer) < HEADER_LENGTH:
-            if buffer and not CHANGE_CIPHER_SPEC <= buffer[0] <= APPLICATION_DATA:
-                raise self._not_tls()
-            return None
-        outer_type = buffer[0]
+    def _check_header(self, outer_type: int, version: int, length: int) -> None:
+        """What is unusual about a header has to be a protected record of more than 16 KiB, padding included."""
         if not CHANGE_CIPHER_SPEC <= outer_type <= APPLICATION_DATA:
             raise self._not_tls()
-        if buffer[1] != 3:
-            raise PeerFault(Fault.RECORD_VERSION, f"0x{buffer[1]:02x}{buffer[2]:02x}")
-        length = buffer[3] << 8 | buffer[4]
+        if version != 3:
+            raise PeerFault(Fault.RECORD_VERSION, f"0x{version:02x}{self._buffer[2]:02x}")
         # Early data that is passed over is protected, though not under keys of ours.
         plaintext = self._aead is None and (self.skippable is None or outer_type != APPLICATION_DATA)
-        limit = MAX_PLAINTEXT if plaintext else MAX_CIPHERTEXT
-        if length > limit:
+        if length > (MAX_PLAINTEXT if plaintext else MAX_CIPHERTEXT):
             raise PeerFault(Fault.RECORD_OVERFLOW, f"{length} bytes")
-        return outer_type, length
 
     def _not_tls(self) -> PeerFault:
         start = bytes(self._buffer[:HEADER_LENGTH])
@@ -269,11 +274,8 @@ class RecordReader:
             raise PeerFault(Fault.INNER_TYPE, str(ContentType(content_type)))
         return content_type, inner[:-1]
 
-    def _count_empty(self, content_type: int, content: bytes) -> None:
+    def _count_empty(self, content_type: int) -> None:
         """Section 5.1: application data may be empty, if not too often in a row; nothing else may."""
-        if content:
-            self._empty_records = 0
-            return
         if content_type != APPLICATION_DATA:
             raise PeerFault(Fault.EMPTY_FRAGMENT, str(ContentType(content_type)))
         self._empty_records += 1
@@ -401,7 +403,10 @@ class RecordReader:
                     # Padding, another type, or nothing at all.
                     try:
                         content_type, content = self._strip_padding(bytes(target[written:stop]))
-                        self._count_empty(content_type, content)
+                        if content:
+                            self._empty_records = 0
+                        else:
+                            self._count_empty(content_type)
                     except PeerFault as found:
                         fault = found
                         break

@@ -195,7 +195,7 @@ class Steps:
 
     def insist_on_boundary(self) -> None:
         """The message just read is the last before the keys, or the peer's turn, change (section 5.1)."""
-        if self.reader.handshake:
+        if self.reader.handshake.waiting:
             raise PeerFault(Fault.KEY_CHANGE_SPLIT)
 
     async def _wait_for_bytes(self) -> None:
