@@ -261,7 +261,8 @@ class NativeEngine:
     def _resume(self, handshake: ClientHandshake | ServerHandshake) -> object:
         """Let the coroutine run: it pauses (the reason is returned), ends (None), or fails (None, and a failure)."""
         if self._coroutine is None:
-            handshake.tell("handshake_start", "server" if self.is_server else "client")
+            if self._config.on_event is not None:
+                handshake.tell("handshake_start", "server" if self.is_server else "client")
             self._coroutine = handshake.run()
         self._busy = True
         try:
@@ -290,8 +291,9 @@ class NativeEngine:
             self._early = handshake.early
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
         self._handshake = self._coroutine = None
-        self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
-        if self._reader.buffered or self._reader.handshake:
+        if self._config.on_event is not None:
+            self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
+        if self._reader.buffered or self._reader.handshake.waiting:
             # What the peer sent right behind its Finished.
             self._guard(self._connected.process, b"")
 

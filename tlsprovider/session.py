@@ -121,7 +121,7 @@ class Session:
 
     @classmethod
     def _decode(cls, reader: Reader) -> Session:
-        numbers = _NUMBERS.unpack(reader.take(_NUMBERS.size))
+        numbers = reader.unpack(_NUMBERS)
         version, suite, issued, lifetime, age_add, authenticated, max_early_data = numbers
         if version != _FORMAT or suite not in SUITES:
             raise reader.fault(f"has format {version} and cipher suite {CipherSuite(suite)}")

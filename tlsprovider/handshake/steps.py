@@ -168,7 +168,9 @@ class Steps:
 
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
-        self.enter(READ_STATES[expected[0]])
+        self.state = READ_STATES[expected[0]]
+        if self.config.on_event is not None:
+            self.tell("state", self.state)
         if self._flight:
             self.flush()
         handshake = self.reader.handshake
@@ -221,11 +223,12 @@ class Steps:
 
     def send(self, kind: HandshakeType, message: bytes) -> None:
         """Add a message to the transcript and to the flight."""
-        self.enter(SEND_STATES[kind])
+        self.state = SEND_STATES[kind]
+        if self.config.on_event is not None:
+            self.tell("state", self.state)
+            self.tell("message_sent", kind.name, message)
         self.transcript.add(message)
         self._flight.append(message)
-        if self.config.on_event is not None:
-            self.tell("message_sent", kind.name, message)
 
     def flush(self) -> None:
         """The flight so far becomes records under the keys of now: whole messages share a record where they fit."""

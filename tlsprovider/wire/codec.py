@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 from tlsprovider.errors import Fault, PeerFault
 
@@ -49,6 +50,15 @@ class Reader:
             raise self.fault("is cut short")
         self.position = stop
         return self._data[start:stop]
+
+    def unpack(self, form: struct.Struct) -> tuple[Any, ...]:
+        """Numbers and bytes of fixed sizes, as many at once as ``form`` has."""
+        start = self.position
+        stop = start + form.size
+        if stop > self._end:
+            raise self.fault("is cut short")
+        self.position = stop
+        return form.unpack_from(self._data, start)
 
     def u8(self) -> int:
         position = self.position

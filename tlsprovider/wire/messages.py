@@ -6,6 +6,7 @@ keeps its bytes: the transcript hashes those, never a second encoding.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
@@ -38,6 +39,9 @@ __all__ = [
 HEADER_LENGTH: Final = 4
 LEGACY_VERSION: Final = int(ProtocolVersion.TLSv1_2)
 _LEGACY_VERSION: Final = u16(LEGACY_VERSION)
+# legacy_version and random; cipher_suite and legacy_compression_method.
+_HELLO_FRONT: Final = struct.Struct(">H32s")
+_CHOICES: Final = struct.Struct(">HB")
 
 # SHA-256 of "HelloRetryRequest", section 4.2.3.
 HELLO_RETRY_RANDOM: Final = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
@@ -67,7 +71,8 @@ class ClientHello:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         reader = Reader(data, "ClientHello", HEADER_LENGTH)
-        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
+        version, random = reader.unpack(_HELLO_FRONT)
+        session_id = reader.vector8(0, 32)
         cipher_suites, compression = reader.u16_list(), reader.vector8(1)
         extensions = decode_block(reader, In.CH) if reader.more else None
         reader.end()
@@ -115,8 +120,9 @@ class ServerHello:
         extensions follow other rules, and are not held against this version's table.
         """
         reader = Reader(data, "ServerHello", HEADER_LENGTH)
-        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
-        suite, compression = reader.u16(), reader.u8()
+        version, random = reader.unpack(_HELLO_FRONT)
+        session_id = reader.vector8(0, 32)
+        suite, compression = reader.unpack(_CHOICES)
         if not reader.more:
             return cls(version, random, session_id, suite, compression, {}, data)
         start = reader.position
