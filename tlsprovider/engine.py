@@ -56,6 +56,12 @@ class NativeEngine:
 
     finished: bytes | None = None
     peer_finished: bytes | None = None
+    _coroutine: Coroutine[object, None, tuple[Established, ApplicationSecrets]] | None = None
+    _connected: Connected | None = None
+    _failure: TLSError | None = None
+    _busy = False
+    _peer_ended = False
+    _closed_early = False
 
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
@@ -64,12 +70,6 @@ class NativeEngine:
         self._reader = reader
         self._writer = writer
         self._handshake: ClientHandshake | ServerHandshake | None = handshake
-        self._coroutine: Coroutine[object, None, tuple[Established, ApplicationSecrets]] | None = None
-        self._connected: Connected | None = None
-        self._failure: TLSError | None = None
-        self._busy = False
-        self._peer_ended = False
-        self._closed_early = False
         self._early = bytearray()
         self._config: Any = handshake.config
 

@@ -98,6 +98,11 @@ class ClientHandshake(Steps):
 
     is_server: ClassVar[bool] = False
     config: ClientConfig
+    _compatibility_sent = False
+    port: int | None = None
+    """Sessions are kept by it; it is for whoever knows it to say."""
+    session: Session | None = None
+    early = b""
 
     def __init__(
         self,
@@ -110,11 +115,6 @@ class ClientHandshake(Steps):
         super().__init__(config, reader, writer)
         self.server_name = server_name
         self._sni = sni
-        self._compatibility_sent = False
-        # Where sessions for this connection are kept; the port is for whoever knows it to say.
-        self.port: int | None = None
-        self.session: Session | None = None
-        self.early = b""
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
         psks = self._choose_psks()

@@ -53,12 +53,13 @@ class ServerPsks(Steps):
 
     is_server: ClassVar[bool] = True
     config: ServerConfig
+    _early_left = 0
+    """How much more early data may come."""
 
     def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
         super().__init__(config, reader, writer)
-        # What came early and was not read yet; and how much more may come.
+        # What came early and was not read yet.
         self.early = bytearray()
-        self._early_left = 0
 
     # -- which key, section 4.3.11 ---------------------------------------------------------------------------------
 

@@ -124,22 +124,24 @@ class Steps:
         True: b"TLS 1.3, server CertificateVerify",
     }
 
+    # How each begins: what never changes in most handshakes is not set in each of them.
+    state = "start"
+    client_random = b""
+    server_name: str | None = None
+    peer_address: tuple[str, int] | None = None
+    question: Question[Any] | None = None
+    peer_ended = False
+    peer_canceled = False
+    protected = False
+    finished = peer_finished = b""
+    """The content of both sides' Finished, for channel bindings of the old kind."""
+    early_data = "not_sent"
+
     def __init__(self, config: ClientConfig | ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
         self.config: Any = config
         self.reader = reader
         self.writer = writer
         self.transcript = Transcript()
-        self.state = "start"
-        self.client_random = b""
-        self.server_name: str | None = None
-        self.peer_address: tuple[str, int] | None = None
-        self.question: Question[Any] | None = None
-        self.peer_ended = False
-        self.peer_canceled = False
-        self.protected = False
-        # The content of both sides' Finished, for channel bindings of the old kind.
-        self.finished = self.peer_finished = b""
-        self.early_data = "not_sent"
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
