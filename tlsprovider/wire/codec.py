@@ -83,7 +83,7 @@ class Reader:
 
     def vector8(self, least: int = 0, most: int = 0xFF) -> bytes:
         """``opaque name<least..most>`` with one byte of length."""
-        return self._vector(1, least, most)
+        return self._vector(self.u8(), least, most)
 
     def vector16(self, least: int = 0, most: int = 0xFFFF) -> bytes:
         # As _vector() does it; the most frequent of all, so it has no call within.
@@ -98,27 +98,24 @@ class Reader:
         return data[start:stop]
 
     def vector24(self, least: int = 0, most: int = 0xFFFFFF) -> bytes:
-        return self._vector(3, least, most)
+        return self._vector(self.u24(), least, most)
 
-    def _vector(self, length_bytes: int, least: int, most: int) -> bytes:
-        start, end, data = self.position + length_bytes, self._end, self._data
-        if start > end:
-            raise self.fault("is cut short")
-        length = int.from_bytes(data[self.position : start], "big")
+    def _vector(self, length: int, least: int, most: int) -> bytes:
+        start = self.position
         stop = start + length
-        if stop > end or not least <= length <= most:
+        if stop > self._end or not least <= length <= most:
             raise self._bad_vector(length, least, most)
         self.position = stop
-        return data[start:stop]
+        return self._data[start:stop]
 
     def _bad_vector(self, length: int, least: int, most: int) -> PeerFault:
         if least <= length <= most:
             return self.fault("is cut short")
         return self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
 
-    def u16_list(self, *, length_bytes: int = 2) -> tuple[int, ...]:
-        """``uint16 name<2..>``: at least one number."""
-        return u16s(self.vector16(2) if length_bytes == 2 else self.vector8(2), self._what)
+    def u16_list(self) -> tuple[int, ...]:
+        """``uint16 name<2..2^16-2>``: at least one number."""
+        return u16s(self.vector16(2), self._what)
 
     @property
     def more(self) -> bool:

@@ -172,17 +172,16 @@ def encode_offered_versions(versions: Iterable[int]) -> bytes:
 
 def decode_offered_versions(content: bytes) -> tuple[int, ...]:
     reader = Reader(content, "supported_versions")
-    versions = reader.u16_list(length_bytes=1)
+    versions = reader.vector8(2)
     reader.end()
-    return versions
+    return u16s(versions, "supported_versions")
 
 
 def decode_selected_u16(content: bytes, number: X) -> int:
     """selected_version (section 4.3.1), and selected_group of HelloRetryRequest (4.3.8)."""
-    reader = Reader(content, number)
-    value = reader.u16()
-    reader.end()
-    return value
+    if len(content) != 2:
+        raise Reader(content, number).fault(f"has {len(content)} bytes instead of 2")
+    return content[0] << 8 | content[1]
 
 
 def encode_key_share(group: int, share: bytes) -> bytes:
@@ -191,10 +190,8 @@ def encode_key_share(group: int, share: bytes) -> bytes:
 
 
 def decode_key_share(content: bytes) -> tuple[int, bytes]:
-    reader = Reader(content, "key_share")
-    entry = (reader.u16(), reader.vector16(1))
-    reader.end()
-    return entry
+    # Whatever is cut short before the share has no share either.
+    return int.from_bytes(content[:2], "big"), whole_vector16(content[2:], "key_share", 1)
 
 
 def encode_key_shares(shares: Iterable[tuple[int, bytes]]) -> bytes:

@@ -16,7 +16,7 @@ from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
 from tlsprovider.values import value
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24, whole_vector16
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
 __all__ = [
@@ -248,10 +248,8 @@ class CertificateVerify:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = Reader(data, "CertificateVerify", HEADER_LENGTH)
-        scheme, signature = reader.u16(), reader.vector16()
-        reader.end()
-        return cls(scheme, signature)
+        # Whatever is cut short before the signature has no signature either.
+        return cls(int.from_bytes(data[4:6], "big"), whole_vector16(data[6:], "CertificateVerify"))
 
     def encode(self) -> bytes:
         return encode_message(self.kind, u16(self.scheme) + vector16(self.signature))
@@ -264,10 +262,9 @@ class Finished:
 
     @staticmethod
     def decode(data: bytes, length: int) -> bytes:
-        reader = Reader(data, "Finished", HEADER_LENGTH)
-        verify_data = reader.take(length)
-        reader.end()
-        return verify_data
+        if len(data) != HEADER_LENGTH + length:
+            raise PeerFault(Fault.DECODE_ERROR, f"Finished has {len(data) - HEADER_LENGTH} bytes instead of {length}")
+        return data[HEADER_LENGTH:]
 
     @staticmethod
     def encode(verify_data: bytes) -> bytes:
