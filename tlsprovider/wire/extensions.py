@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Mapping
-from enum import Flag, auto
+from enum import IntFlag, auto
 from typing import Final, NamedTuple
 
 from tlsprovider.errors import Fault, PeerFault
@@ -21,7 +21,7 @@ __all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "e
 Extensions = Mapping[int, bytes]
 
 
-class In(Flag):
+class In(IntFlag):
     """Messages that carry extensions, by the abbreviations of section 4.3."""
 
     CH = auto()
