@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import attrs
 import pytest
+from faults.extensions import early, offer, session, ticket_of
+from faults.world import World, world
 from scripted import SUITE, ScriptedClient, ScriptedServer
-from test_faults import World, early, offer, session, ticket_of, world
 
 from tlsprovider.crypto.schedule import EarlySecret
 from tlsprovider.crypto.transcript import Transcript
