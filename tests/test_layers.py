@@ -41,6 +41,7 @@ LAYERS = {
     "tlsprovider.handshake": 5,
     # One TLS connection without I/O, and whoever provides it.
     "tlsprovider.interfaces": 6,
+    "tlsprovider.driver": 6,
     "tlsprovider.engine": 6,
     "tlsprovider.providers": 6,
     # A word to TCP that adapters share.
