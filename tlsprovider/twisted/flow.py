@@ -1,4 +1,4 @@
-"""Between an application's producer and the transport that its bytes go to."""
+"""Between the application and the transport: its producer, and what goes past the reactor to and from TCP."""
 
 from __future__ import annotations
 
