@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.main import CONNECTION_LOST
+from twisted.internet.task import Clock
 from twisted.internet.tcp import Connection
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted_pair import Connect
 from twisted_pair import make_connect as make_connect
 
@@ -151,16 +153,26 @@ FULL = bytes(MORE)
         ((FULL, b"!", b"later"), 1),
         ((FULL, b"", b"later"), 1),
         ((FULL, BlockingIOError(), b"later"), 1),
-        ((FULL, ConnectionResetError(), b"later"), 1),
         ((FULL,) * (MORE_READS + 1), 1),
     ],
-    ids=["little", "more", "end", "nothing", "reset", "without end"],
+    ids=["little", "more", "end", "nothing", "without end"],
 )
 def test_reading_more(pieces: tuple[bytes | OSError, ...], left: int) -> None:
     transport = Receiving(*pieces)
     found = list(read_more(transport, lambda: True))
     assert found == [piece for piece in pieces[:-left] if piece and isinstance(piece, bytes)]
     assert len(transport.pieces) == left
+
+
+def test_a_failure_is_told_by_whoever_finds_it() -> None:
+    """To the reactor the socket would only say that it has ended, which is how a clean connection ends."""
+    transport, clock = Receiving(FULL, ConnectionResetError()), Clock()
+    transport.reactor = clock
+    lost: list[Failure] = []
+    transport.connectionLost = lost.append
+    assert list(read_more(transport, lambda: True)) == [FULL] and not lost
+    clock.advance(0)
+    assert [reason.check(ConnectionLost) for reason in lost] == [ConnectionLost]
 
 
 def test_reading_no_more_than_is_wanted() -> None:

@@ -7,7 +7,9 @@ from typing import Any, Final
 
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 __all__ = ["FULL_READ", "ProducerGate", "read_more", "send_now", "sends_now"]
@@ -59,14 +61,18 @@ def send_now(transport: Any, data: bytes, large_sends: int = 0) -> int:
 def read_more(transport: Any, wanted: Callable[[], bool]) -> Iterator[bytes]:
     """What else the transport's socket has, as long as it is ``wanted``, without waiting for the reactor to say so.
 
-    It ends when there is nothing, and at an end or a failure, which the reactor finds as well when it looks again.
+    It stops when there is nothing, and at the end, which the reactor finds as well when it looks again. A failure it
+    would not find: a socket tells of it once.
     """
     for _ in range(MORE_READS):
         if not wanted():
             return
         try:
             data: bytes = transport.socket.recv(MORE)
+        except BlockingIOError:
+            return
         except OSError:
+            transport.reactor.callLater(0, transport.connectionLost, Failure(CONNECTION_LOST))
             return
         if data:
             yield data
