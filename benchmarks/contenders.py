@@ -22,6 +22,7 @@ from tlsprovider.crypto import certificates
 from tlsprovider.crypto.authority import Authority, Issued
 from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.errors import WantRead
+from tlsprovider.handshake.chain import forget_chains
 from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
@@ -144,6 +145,7 @@ class Native:
     def connect(self) -> NativeConnection:
         if self._fresh:
             certificates.forget_parsed()
+            forget_chains()
         client: Any = self._provider.client_engine(self._client, NAME)
         server: Any = self._provider.server_engine(self._server)
         if self._session is not None:

@@ -1,28 +1,42 @@
-"""How cost grows: with connections at once, the size of a write, a peer that drips, the length of a chain."""
+"""How cost grows: with connections at once, the size of a write, a peer that drips, the length of a chain.
+
+What should stay the same is set against the smallest of its kind: a rate should not fall by more than a quarter, and
+time for each byte not grow by more.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import gc
-import resource
+import json
+import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from functools import partial
 from statistics import median
+from typing import Literal
 
-from benchmarks.contenders import Connection, Contender, Native, NativeConnection, Terms, contenders
-from benchmarks.interleave import by_turns
+import attrs
+
+from benchmarks.contenders import Contender, Native, NativeConnection, Terms, contenders
+from benchmarks.interleave import Times, by_turns
 from benchmarks.lines import Line, Run, times
 from tlsprovider.errors import WantRead
 
 TITLE = "How cost grows"
 MEBIBYTE = 1 << 20
 CONCURRENT, QUICK_CONCURRENT = (10, 100, 1_000, 5_000), (10, 100, 1_000)
-WRITES, QUICK_WRITES = (1, 1_024, 16_384, 65_536, MEBIBYTE, 16 * MEBIBYTE, 64 * MEBIBYTE), (1, 16_384, MEBIBYTE)
-DRIPPED = (1_000, 4_000, 16_000)
-# Certificates that a server sends. The verifier of `cryptography` takes no more than eight authorities.
-CHAINS = (1, 2, 4, 9)
+SMALL_WRITES, WRITES = (1, 1_024), (16_384, 65_536, MEBIBYTE, 16 * MEBIBYTE, 64 * MEBIBYTE)
+# What the adapters give to an engine at once.
+RUN = 128 * 1024
+DRIPPED = (1_000, 4_000, 16_000, 64_000)
+# Certificates that a server sends: itself and its authorities, of which the verifier of `cryptography` takes eight at
+# most; then the root, which need not be sent, is the tenth.
+CHAINS = (1, 2, 4, 9, 10)
+MOST_VERIFIED = 9
+FLAT_RATE, FLAT_TIME = 0.75, 1.25
 SHOWN = {"ssl": "Python's ssl", "pyopenssl": "pyOpenSSL"}
 
 
@@ -34,87 +48,152 @@ def measure(run: Run) -> list[Line]:
 
 
 def _connections(run: Run) -> Iterator[Line]:
-    """Handshakes while so many connections are open; and their memory, each stack's in a process of its own."""
-    for count in QUICK_CONCURRENT if run.quick else CONCURRENT:
-        found = {one.name: _hold(one, count)[0] for one in contenders(run.terms)}
-        ours = found["native"]
+    """Handshakes until so many connections are open; and the memory of both ends of each."""
+    counts = QUICK_CONCURRENT if run.quick else CONCURRENT
+    found = contenders(run.terms)
+    memory = {one.name: _memory_in_child(one.name, counts) for one in found}
+    for count in counts:
+        seconds = _hold_by_turns(found, count, max(1, min(run.rounds, (600 if run.quick else 15_000) // count)))
         for name, shown in SHOWN.items():
-            what = f"handshakes, {count:,} at once"
-            yield Line(what, shown, "rate", 1 / ours, "a second", 1 / found[name], found[name] / ours)
-        if count < 1_000:
-            # So few fit into what a process has anyway.
-            continue
-        memory = {name: _hold_in_child(name, count) for name in found}
+            ours, theirs = median(seconds["native"]), median(seconds[name])
+            ratio = median(other / one for one, other in zip(seconds["native"], seconds[name], strict=True))
+            yield Line(f"handshakes, {count:,} at once", shown, "rate", 1 / ours, "a second", 1 / theirs, ratio)
         for name, shown in SHOWN.items():
-            what, theirs = f"both ends of {count:,} connections", memory[name]
-            yield Line(what, shown, "memory", memory["native"], "KiB each", theirs, memory["native"] / theirs)
+            what, own, theirs = f"both ends of {count:,} connections", memory["native"][count], memory[name][count]
+            yield Line(what, shown, "memory", own, "KiB each", theirs, own / theirs)
 
 
-def _hold(contender: Contender, count: int) -> tuple[float, float]:
-    """``(seconds for one handshake, KiB of one connection)``, both ends together."""
+def _hold_by_turns(found: list[Contender], count: int, rounds: int) -> Times:
+    """Seconds for each handshake while all connections of one contender stay open."""
+    seconds: Times = {one.name: [] for one in found}
+    for number in range(rounds):
+        first = number % len(found)
+        for one in found[first:] + found[:first]:
+            one.connect()
+            gc.collect()
+            begin = time.process_time()
+            held = [one.connect() for _ in range(count)]
+            seconds[one.name].append((time.process_time() - begin) / count)
+            del held
+    return seconds
+
+
+def _memory_in_child(name: str, counts: tuple[int, ...]) -> dict[int, float]:
+    """KiB of one connection. Python's own allocator is switched off there, so that every byte can be counted."""
+    command = [sys.executable, "-m", "benchmarks.growth", name, *map(str, counts)]
+    finished = subprocess.run(
+        command, env={**os.environ, "PYTHONMALLOC": "malloc"}, stdout=subprocess.PIPE, text=True, check=True
+    )
+    return {int(count): kibibytes for count, kibibytes in json.loads(finished.stdout).items()}
+
+
+def _memory(contender: Contender, count: int) -> float:
     contender.connect()
     gc.collect()
-    before = _resident()
-    begin = time.process_time()
+    before = _allocated()
     held = [contender.connect() for _ in range(count)]
-    seconds = (time.process_time() - begin) / count
     gc.collect()
-    grown = _resident() - before
+    grown = _allocated() - before
     del held
-    return seconds, max(grown, 1) / 1024 / count
+    return grown / 1024 / count
 
 
-def _hold_in_child(name: str, count: int) -> float:
-    """KiB of one connection, where nobody else has left room."""
-    command = [sys.executable, "-m", "benchmarks.growth", name, str(count)]
-    return float(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
+class _MallInfo(ctypes.Structure):
+    """``struct mallinfo2`` of mallinfo(3)."""
+
+    _fields_ = [
+        (name, ctypes.c_size_t)
+        for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost".split()
+    ]
 
 
-def _resident() -> int:
-    """Bytes of memory that this process has (Linux)."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+def _allocated() -> int:
+    """Bytes that the C library has given out and not got back (glibc).
+
+    What the process has of the system's memory says nothing about few connections: they fit into what is there.
+    """
+    mallinfo2 = ctypes.CDLL(None).mallinfo2
+    mallinfo2.restype = _MallInfo
+    info = mallinfo2()
+    return int(info.uordblks + info.hblkhd)
 
 
 # -- the size of one write ---------------------------------------------------------------------------------------------
 
 
 def _writes(run: Run) -> Iterator[Line]:
-    """Time per byte should not depend on how much is written in one call."""
-    for size in QUICK_WRITES if run.quick else WRITES:
-        connection, data = Native(run.terms).connect(), bytes(size)
-        batch = max(1, min(200, MEBIBYTE // size))
-        rounds = max(2, min(run.rounds, 256 * MEBIBYTE // (size * batch)))
-        seconds = median(by_turns({"native": _carry(connection, data)}, rounds, batch)["native"])
-        yield Line(f"one write of {size:,} bytes", "", "rate", size / seconds / 1e6, "MB/s")
+    """Time per byte should not depend on how much is written in one call, from a whole record on.
+
+    An engine gives back all that a write has sealed as one piece. So the adapters give it large writes in runs, and
+    send each before the next; whoever drives an engine without them should do so too. The last lines say why.
+    """
+    connection = Native(run.terms).connect()
+    sizes = (*SMALL_WRITES, *WRITES)
+    rounds = max(3, min(run.rounds // 2, 20))
+    seconds = by_turns({str(size): partial(_in_runs, connection, bytes(size)) for size in sizes}, rounds, 1)
+    rate = {size: [_worth(size) * size / 1e6 / one for one in seconds[str(size)]] for size in sizes}
+    for size in sizes:
+        what, ours = f"one write of {size:,} bytes", median(rate[size])
+        if size <= WRITES[0]:
+            yield Line(what, "", "rate", ours, "MB/s")
+        else:
+            yield _flat(what, "rate", "MB/s", rate[size], rate[WRITES[0]], f"{WRITES[0]:,} bytes")
+    for size in WRITES[2:-1] if run.quick else WRITES[2:]:
+        found = by_turns({"whole": partial(connection.carry, bytes(size))}, 3, 1)["whole"]
+        yield Line(f"{size:,} bytes to the engine in one piece", "", "rate", size / 1e6 / median(found), "MB/s")
 
 
-def _carry(connection: Connection, data: bytes) -> Callable[[], object]:
-    return lambda: connection.carry(data)
+def _worth(size: int) -> int:
+    """How often a write of this size is made in one measurement."""
+    return max(1, min(200, MEBIBYTE // size))
+
+
+def _in_runs(connection: NativeConnection, data: bytes) -> None:
+    client, server = connection.client, connection.server
+    for _ in range(_worth(len(data))):
+        # As in TLSStream.send_all: a view costs more than it saves where there is a single record.
+        rest = data if len(data) <= WRITES[0] else memoryview(data)
+        for start in range(0, len(data), RUN):
+            client.write(rest[start : start + RUN])
+            server.process_incoming(client.process_outgoing())
+            server.read()
+
+
+def _flat(
+    what: str, measure: Literal["time", "rate"], unit: str, values: list[float], first: list[float], against: str
+) -> Line:
+    """A line of what should be as it is for the smallest."""
+    ratio = median(one / other for one, other in zip(values, first, strict=True))
+    goal = FLAT_RATE if measure == "rate" else FLAT_TIME
+    return Line(what, against, measure, median(values), unit, median(first), ratio, goal)
 
 
 # -- a peer that drips -------------------------------------------------------------------------------------------------
 
 
 def _drips(run: Run) -> Iterator[Line]:
-    """A record that comes one byte at a time."""
+    """Records that come one byte at a time."""
+    connection = Native(run.terms).connect()
+    works = {str(size): partial(_drip, connection, bytes(size)) for size in DRIPPED}
+    seconds = by_turns(works, max(3, min(run.rounds // 2, 10)), 1)
+    each = {size: [one / size * 1e6 for one in seconds[str(size)]] for size in DRIPPED}
     for size in DRIPPED:
-        connection = Native(run.terms).connect()
-        seconds = median(by_turns({"drip": _drip(connection, bytes(size))}, min(run.rounds, 10), 1)["drip"])
-        yield Line(f"a record of {size:,} bytes, dripping", "", "time", seconds / size * 1e6, "µs a byte")
+        what = f"{size:,} bytes, dripping"
+        if size == DRIPPED[0]:
+            yield Line(what, "", "time", median(each[size]), "µs a byte")
+        else:
+            yield _flat(what, "time", "µs a byte", each[size], each[DRIPPED[0]], f"{DRIPPED[0]:,} bytes")
 
 
-def _drip(connection: NativeConnection, data: bytes) -> Callable[[], object]:
-    def drip() -> None:
-        connection.client.write(data)
-        record = connection.client.process_outgoing()
-        for index in range(len(record)):
-            connection.server.process_incoming(record[index : index + 1])
-            try:
-                connection.server.read()
-            except WantRead:
-                continue
-
-    return drip
+def _drip(connection: NativeConnection, data: bytes) -> None:
+    connection.client.write(data)
+    records = connection.client.process_outgoing()
+    for index in range(len(records)):
+        connection.server.process_incoming(records[index : index + 1])
+        try:
+            connection.server.read()
+        except WantRead:
+            continue
 
 
 # -- the length of a chain ---------------------------------------------------------------------------------------------
@@ -122,17 +201,31 @@ def _drip(connection: NativeConnection, data: bytes) -> Callable[[], object]:
 
 def _chains(run: Run) -> Iterator[Line]:
     for length in CHAINS:
-        terms = Terms.make(intermediates=length - 1)
+        terms = _terms(length)
         works: dict[str, Callable[[], object]] = {
             one.name: one.connect for one in [*contenders(terms), Native(terms, fresh=True)]
         }
-        seconds = by_turns(works, min(run.rounds, 10), 5)
+        seconds = by_turns(works, min(run.rounds, 4 if run.quick else 10), 5)
         for ours, words in (("native", ""), ("native, first seen", ", first seen")):
-            what = f"handshake, {length} certificates{words}"
+            what = f"handshake, {_counted(length)}{words}"
             for other, shown in SHOWN.items():
                 yield times(what, shown, seconds[ours], seconds[other])
 
 
+def _terms(length: int) -> Terms:
+    terms = Terms.make(intermediates=min(length, MOST_VERIFIED) - 1)
+    if length <= MOST_VERIFIED:
+        return terms
+    sent = (*terms.issued.certificates, terms.authority.certificate)
+    return attrs.evolve(terms, issued=attrs.evolve(terms.issued, certificates=sent))
+
+
+def _counted(length: int) -> str:
+    if length > MOST_VERIFIED:
+        return f"{length} certificates, the root among them"
+    return f"{length} certificates" if length > 1 else "1 certificate"
+
+
 if __name__ == "__main__":
     (chosen,) = [one for one in contenders(Terms.make()) if one.name == sys.argv[1]]
-    print(_hold(chosen, int(sys.argv[2]))[1])
+    json.dump({count: _memory(chosen, int(count)) for count in sys.argv[2:]}, sys.stdout)

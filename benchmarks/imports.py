@@ -36,7 +36,7 @@ print(time.process_time() - begin)
 
 
 def measure(run: Run) -> list[Line]:
-    rounds = min(run.rounds, 3 if run.quick else 15)
+    rounds = min(run.rounds, 2 if run.quick else 15)
     found: dict[str, list[float]] = {statement: [] for statement in IMPORTS}
     for _ in range(rounds):
         for statement, (before, _) in IMPORTS.items():

@@ -1,8 +1,9 @@
 """trio over loopback TCP, both ends in one process: our stream next to trio's own, and next to none.
 
 Processor time is counted, which is that of both ends and of trio's run loop. Every contender has a listener and a
-connection that stays; they are measured by turns in one run. What idle connections take is measured in processes of
-their own, one after the other, since memory that was once used doesn't go back.
+connection that stays; they are measured by turns in one run. Visits are made as programs make them, by the helpers of
+each library: ours, and those of trio for its own stream. What idle connections take is measured in processes of their
+own, since memory that was once used doesn't go back.
 
 (This module is ``benchmarks.trio``. Run it as that, never by its path: then it would be found in place of trio itself.)
 """
@@ -29,18 +30,19 @@ from benchmarks.contenders import NAME, Native, Stdlib, Terms
 from benchmarks.interleave import Times
 from benchmarks.lines import Line, Run, rates, times
 from tlsprovider.sslcontext import context_for
-from tlsprovider.trio import TLSStream
+from tlsprovider.trio import TLSStream, open_tls_stream, serve_tls
 
 TITLE = "trio over loopback TCP, both ends in one process"
 
 OURS, TRIOS, OVER_CONTEXT, TCP = "ours", "trio.SSLStream", "trio.SSLStream over our SSLContext", "TCP without TLS"
 MEBIBYTE = 1 << 20
-PIECE = 1 << 16
+PIECES = {"64 KiB": 1 << 16, "1 MiB": MEBIBYTE}
 BULK, QUICK_BULK = 16 * MEBIBYTE, 4 * MEBIBYTE
 ROUND_TRIPS, QUICK_ROUND_TRIPS = 300, 100
-AT_ONCE = 20
+IN_A_ROW, AT_ONCE = 5, 20
 IDLE, QUICK_IDLE = 2000, 200
 DONE = b"."
+HOST = "127.0.0.1"
 
 Stream = trio.abc.Stream
 Wrap = Callable[[trio.SocketStream], Stream]
@@ -48,29 +50,46 @@ Wrap = Callable[[trio.SocketStream], Stream]
 
 @attrs.frozen
 class Contender:
-    """How each end of a TCP connection becomes a stream."""
+    """How each end of a TCP connection becomes a stream, and the helpers that make and accept connections."""
 
     client: Wrap
     server: Wrap
+    connect: Callable[[int], Awaitable[Stream]]
+    serve: Callable[..., Awaitable[object]]
 
 
 def contenders(terms: Terms) -> dict[str, Contender]:
     native, stdlib = Native(terms), Stdlib(terms)
     client, server = native._client, native._server
-    own = Contender(lambda below: TLSStream(below, client, NAME), lambda below: TLSStream(below, server, None, True))
+    own = Contender(
+        lambda below: TLSStream(below, client, NAME),
+        lambda below: TLSStream(below, server, None, True),
+        lambda port: open_tls_stream(HOST, port, client, server_hostname=NAME),
+        partial(serve_tls, config=server),
+    )
     return {
         OURS: own,
         TRIOS: _with_contexts(stdlib._client, stdlib._server),
         OVER_CONTEXT: _with_contexts(context_for(client), context_for(server)),
-        TCP: Contender(lambda below: below, lambda below: below),
+        TCP: Contender(_itself, _itself, partial(trio.open_tcp_stream, HOST), trio.serve_tcp),
     }
 
 
 def _with_contexts(client: ssl.SSLContext, server: ssl.SSLContext) -> Contender:
+    async def connect(port: int) -> Stream:
+        # trio.open_ssl_over_tcp_stream, which has no place for another name.
+        return trio.SSLStream(await trio.open_tcp_stream(HOST, port), client, server_hostname=NAME)
+
     return Contender(
         lambda below: trio.SSLStream(below, client, server_hostname=NAME),
         lambda below: trio.SSLStream(below, server, server_side=True),
+        connect,
+        partial(trio.serve_ssl_over_tcp, ssl_context=server),
     )
+
+
+def _itself(below: trio.SocketStream) -> Stream:
+    return below
 
 
 # -- both ends ---------------------------------------------------------------------------------------------------------
@@ -86,9 +105,9 @@ class Place:
     far: Stream = attrs.field(init=False)
 
     async def open(self, nursery: trio.Nursery, stack: AsyncExitStack) -> None:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, self._echo, 0, host="127.0.0.1"))
-        self.port = listener.socket.getsockname()[1]
-        (once,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        (listener,) = await nursery.start(partial(self.contender.serve, _echo, port=0, host=HOST))
+        self.port = getattr(listener, "transport_listener", listener).socket.getsockname()[1]
+        (once,) = await trio.open_tcp_listeners(0, host=HOST)
         async with once:
             self.near = self.contender.client(await trio.open_tcp_stream(*once.socket.getsockname()))
             self.far = self.contender.server(await once.accept())
@@ -101,17 +120,11 @@ class Place:
         if suite not in (None, "TLS_AES_128_GCM_SHA256"):
             raise RuntimeError(f"{suite} was negotiated: nothing could be compared")
 
-    async def _echo(self, below: trio.SocketStream) -> None:
-        async with self.contender.server(below) as stream:
-            async for data in stream:
-                await stream.send_all(data)
-
-    async def bulk(self, size: int, up: bool) -> None:
+    async def bulk(self, size: int, piece: bytes, up: bool) -> None:
         source, sink = (self.near, self.far) if up else (self.far, self.near)
-        piece = bytes(PIECE)
 
         async def send() -> None:
-            for _ in range(size // PIECE):
+            for _ in range(size // len(piece)):
                 await source.send_all(piece)
 
         async with trio.open_nursery() as nursery:
@@ -136,14 +149,24 @@ class Place:
 
     async def visit(self) -> None:
         """Connect, shake hands, one byte there and back, close."""
-        async with self.contender.client(await trio.open_tcp_stream("127.0.0.1", self.port)) as stream:
+        async with await self.contender.connect(self.port) as stream:
             await stream.send_all(DONE)
             await stream.receive_some()
 
-    async def visits(self, count: int) -> None:
+    async def visits_in_a_row(self, count: int) -> None:
+        for _ in range(count):
+            await self.visit()
+
+    async def visits_at_once(self, count: int) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(count):
                 nursery.start_soon(self.visit)
+
+
+async def _echo(stream: Stream) -> None:
+    async with stream:
+        async for data in stream:
+            await stream.send_all(data)
 
 
 async def _shake_hands(stream: Stream) -> None:
@@ -153,7 +176,8 @@ async def _shake_hands(stream: Stream) -> None:
 
 def _suite(stream: Stream) -> str | None:
     cipher: Any = getattr(stream, "cipher", None)
-    return cipher()[0] if callable(cipher) else cipher
+    found: str | None = cipher()[0] if callable(cipher) else cipher
+    return found
 
 
 # -- by turns ----------------------------------------------------------------------------------------------------------
@@ -165,13 +189,19 @@ async def by_turns(works: Mapping[str, Callable[[], Awaitable[None]]], rounds: i
     found: Times = {name: [] for name in names}
     for name in names:
         await works[name]()
-    for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            gc.collect()
-            begin = time.process_time()
-            await works[name]()
-            found[name].append(time.process_time() - begin)
+    gc.collect()
+    # What is there already, and stays, isn't looked at in each collection.
+    gc.freeze()
+    try:
+        for number in range(rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                gc.collect()
+                begin = time.process_time()
+                await works[name]()
+                found[name].append(time.process_time() - begin)
+    finally:
+        gc.unfreeze()
     return found
 
 
@@ -183,23 +213,26 @@ async def _measure_times(run: Run) -> list[Line]:
     places = {name: Place(contender) for name, contender in contenders(run.terms).items()}
     bulk = QUICK_BULK if run.quick else BULK
     count = QUICK_ROUND_TRIPS if run.quick else ROUND_TRIPS
-    rounds = min(run.rounds, 4 if run.quick else 30)
+    rounds = min(run.rounds, 5 if run.quick else 30)
     lines: list[Line] = []
+
+    async def found(rounds: int, work: Callable[..., Awaitable[None]], *arguments: object) -> Times:
+        return await by_turns({name: partial(work, place, *arguments) for name, place in places.items()}, rounds)
+
     async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
         for place in places.values():
             await place.open(nursery, stack)
-        for up, where in ((True, "client to server"), (False, "server to client")):
-            found = await by_turns({name: partial(one.bulk, bulk, up) for name, one in places.items()}, rounds)
-            lines += _rates(f"bulk, {where}", bulk, found)
-        for size, what in ((100, "100-byte round trip"), (1, "1-byte round trip")):
-            found = await by_turns(
-                {name: partial(one.round_trips, size, count) for name, one in places.items()}, rounds
-            )
-            lines += _times(what, found, count, 0.5)
-        found = await by_turns({name: one.visit for name, one in places.items()}, rounds * 4)
-        lines += _times("connect, 1 byte there and back, close", found, 1, 0.6)
-        found = await by_turns({name: partial(one.visits, AT_ONCE) for name, one in places.items()}, rounds)
-        lines += _times(f"the same, {AT_ONCE} at once, each", found, AT_ONCE, 0.6)
+        for where, up in (("client to server", True), ("server to client", False)):
+            for words, size in PIECES.items():
+                times = await found(rounds, Place.bulk, bulk, bytes(size), up)
+                lines += _rates(f"bulk, {where}, {words} a write", bulk, times)
+        for size in (100, 1):
+            times = await found(rounds, Place.round_trips, size, count)
+            lines += _times(f"{size}-byte round trip", times, count, 0.5)
+        times = await found(rounds * 2, Place.visits_in_a_row, IN_A_ROW)
+        lines += _times("connect, 1 byte there and back, close", times, IN_A_ROW, 0.6)
+        times = await found(rounds, Place.visits_at_once, AT_ONCE)
+        lines += _times(f"the same, {AT_ONCE} at once, each", times, AT_ONCE, 0.6)
         nursery.cancel_scope.cancel()
     return lines
 
@@ -225,7 +258,9 @@ def _memory(run: Run) -> Iterator[Line]:
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     wanted = QUICK_IDLE if run.quick else IDLE
     count = wanted if limit == resource.RLIM_INFINITY else min(wanted, (limit - 100) // 2)
-    found = {name: _kibibytes(name, count) for name in (OURS, TRIOS, OVER_CONTEXT, TCP)}
+    # At the same time, as far as there are processors: time is no matter here.
+    children = {name: _hold_in_child(name, count) for name in (OURS, TRIOS, OVER_CONTEXT, TCP)}
+    found = {name: _kibibytes(child) for name, child in children.items()}
     for other in (TRIOS, TCP):
         what, ratio = f"both ends of {count:,} idle connections", found[OURS] / found[other]
         yield Line(what, other, "memory", found[OURS], "KiB each", found[other], ratio, 0.4 if other == TRIOS else None)
@@ -233,43 +268,51 @@ def _memory(run: Run) -> Iterator[Line]:
     yield Line(what, TRIOS, "memory", found[OVER_CONTEXT], "KiB each", found[TRIOS], ratio)
 
 
-def _kibibytes(name: str, count: int) -> float:
+def _hold_in_child(name: str, count: int) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "benchmarks.trio", name, str(count)]
-    finished = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    return float(json.loads(finished.stdout))
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def _kibibytes(child: subprocess.Popen[str]) -> float:
+    with child:
+        found, _ = child.communicate()
+    if child.returncode:
+        raise subprocess.CalledProcessError(child.returncode, child.args)
+    return float(json.loads(found))
 
 
 async def _hold(name: str, count: int) -> float:
     """KiB that one connection takes, both ends together."""
     contender = contenders(Terms.make())[name]
-    async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        port = listener.socket.getsockname()[1]
-        held: list[Stream] = []
+    (listener,) = await trio.open_tcp_listeners(0, host=HOST)
+    port = listener.socket.getsockname()[1]
+    held: list[Stream] = []
 
-        async def connect() -> None:
-            near = contender.client(await trio.open_tcp_stream("127.0.0.1", port))
-            far = contender.server(await listener.accept())
-            held.extend((near, far))
-            for one in (near, far):
-                stack.push_async_callback(trio.aclose_forcefully, one)
-            async with trio.open_nursery() as both:
-                both.start_soon(_shake_hands, near)
-                both.start_soon(_shake_hands, far)
-            if name != TCP:
-                await far.send_all(DONE)
-                await near.receive_some()
+    async def connect() -> None:
+        near = contender.client(await trio.open_tcp_stream(HOST, port))
+        far = contender.server(await listener.accept())
+        held.extend((near, far))
+        async with trio.open_nursery() as both:
+            both.start_soon(_shake_hands, near)
+            both.start_soon(_shake_hands, far)
+        for one, other in ((near, far), (far, near)):
+            await one.send_all(DONE)
+            await other.receive_some()
 
-        await connect()
-        gc.collect()
-        before = _resident()
-        for _ in range(count):
-            await connect()
-        gc.collect()
-        grown = _resident() - before
-        nursery.cancel_scope.cancel()
-        await listener.aclose()
-    return max(grown, 1) / 1024 / count
+    async with listener:
+        try:
+            # The first ones also pay for what is made once in a process.
+            for _ in range(20):
+                await connect()
+            gc.collect()
+            before = _resident()
+            for _ in range(count):
+                await connect()
+            gc.collect()
+            return max(_resident() - before, 1) / 1024 / count
+        finally:
+            for one in held:
+                await trio.aclose_forcefully(one)
 
 
 def _resident() -> int:

@@ -331,16 +331,16 @@ MEASURES: dict[str, tuple[float, Work]] = {
 
 
 async def compare(terms: Terms, rounds: int) -> list[Line]:
-    """Every measure for every contender; the first round is not counted."""
+    """Every measure for every contender, one right after the other; the first round is not counted."""
     contenders: list[Contender] = [kind(terms) for kind in CONTENDERS]
     for who in contenders:
         await _insist_on_terms(who)
     found: dict[str, Times] = {measure: {who.name: [] for who in contenders} for measure in MEASURES}
     for number in range(rounds + 1):
         first = number % len(contenders)
-        for who in contenders[first:] + contenders[:first]:
-            who.begin()
-            for measure, (_, work) in MEASURES.items():
+        for measure, (_, work) in MEASURES.items():
+            for who in contenders[first:] + contenders[:first]:
+                who.begin()
                 seconds = await work(who)
                 if number:
                     found[measure][who.name].append(seconds)

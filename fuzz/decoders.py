@@ -96,7 +96,7 @@ CONTENTS: dict[int, tuple[Decode, Encode | None]] = {
     X.signature_algorithms: (partial(ext.decode_u16s, number=X.signature_algorithms), given(ext.encode_u16s)),
     X.application_layer_protocol_negotiation: (ext.decode_alpn, given(ext.encode_alpn)),
     X.supported_versions: (ext.decode_offered_versions, given(ext.encode_offered_versions)),
-    X.key_share: (ext.decode_key_shares, given(ext.encode_key_shares)),
+    X.key_share: (ext.decode_key_shares, lambda value, data: ext.encode_key_shares(value.items())),
     X.cookie: (ext.decode_cookie, given(ext.encode_cookie)),
     X.certificate_authorities: (ext.decode_authorities, given(ext.encode_authorities)),
     X.status_request: (ext.decode_status_request, None),

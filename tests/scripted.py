@@ -151,7 +151,7 @@ class ScriptedServer(Script):
         self.settle()
         self.hello = ClientHello.decode(self.expect(HandshakeType.client_hello))
         assert self.hello.extensions is not None
-        self.shares = dict(ext.decode_key_shares(self.hello.extensions[X.key_share]))
+        self.shares = ext.decode_key_shares(self.hello.extensions[X.key_share])
 
     def server_hello(
         self,
@@ -190,7 +190,7 @@ class ScriptedServer(Script):
         self.send(self.retry_request(group, cookie))
         self.hello = ClientHello.decode(self.expect(HandshakeType.client_hello))
         assert self.hello.extensions is not None
-        self.shares = dict(ext.decode_key_shares(self.hello.extensions[X.key_share]))
+        self.shares = ext.decode_key_shares(self.hello.extensions[X.key_share])
 
     def start(self, **changes: object) -> None:
         """ServerHello, and on to the handshake keys."""

@@ -28,7 +28,8 @@ Pair = tuple[SSL, SSL]
 
 @pytest.fixture
 def ssls(client_config: ClientConfig, server_config: ServerConfig) -> Pair:
-    return make_ssls(client_config, server_config)
+    # Nothing that another test has left is resumed: a session asks for no certificate.
+    return make_ssls(attrs.evolve(client_config, sessions=None), server_config)
 
 
 @every_transport

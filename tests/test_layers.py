@@ -20,6 +20,9 @@ LAYERS = {
     "tlsprovider.iana": 0,
     "tlsprovider.errors": 0,
     "tlsprovider.events": 0,
+    "tlsprovider.values": 0,
+    # Names that are loaded when they are needed.
+    "tlsprovider.late": 0,
     # Bytes <-> values, and keys: two rooms without a door between them.
     "tlsprovider.wire": 1,
     "tlsprovider.crypto": 2,
@@ -39,6 +42,7 @@ LAYERS = {
     "tlsprovider.handshake": 5,
     # One TLS connection without I/O, and whoever provides it.
     "tlsprovider.interfaces": 6,
+    "tlsprovider.driver": 6,
     "tlsprovider.engine": 6,
     "tlsprovider.providers": 6,
     # A word to TCP that adapters share.

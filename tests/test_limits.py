@@ -20,14 +20,13 @@ from test_properties import connected
 
 from benchmarks import adversarial
 from benchmarks.adversarial import ATTACKS, STATES, Attack, cost_per_byte, in_records, memory_of, unfinished
-from tlsprovider import engine as engines
-from tlsprovider import reassembly, record
+from tlsprovider import driver, reassembly, record
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.engine import NativeEngine
 from tlsprovider.errors import AlertReceived, CertificateFault, ClosedByPeer, Fault, PeerFault
-from tlsprovider.handshake import after, psk, server_psk, steps
+from tlsprovider.handshake import after, chain, psk, server_psk
 from tlsprovider.iana import AlertDescription, HandshakeType
 from tlsprovider.identity import Identity
 from tlsprovider.providers import get_provider
@@ -46,12 +45,12 @@ LIMITS = [
     (record, "MAX_CHANGE_CIPHER_SPECS", 2),
     (record, "MIN_SKIPPED", 64),
     (after, "MAX_MESSAGES_WITHOUT_DATA", 32),
-    (steps, "MAX_CHAIN", 10),
+    (chain, "MAX_CHAIN", 10),
     (server_psk, "MAX_SKIPPED_EARLY_DATA", 16 * KIB),
     (psk, "MAX_TRIED", 8),
     (tickets, "MAX_REMEMBERED", 100_000),
-    (engines, "MAX_WAITING", 64 * KIB),
-    (engines, "MAX_UNREAD", 256 * KIB),
+    (driver, "MAX_WAITING", 64 * KIB),
+    (driver, "MAX_UNREAD", 256 * KIB),
     (certificates, "MIN_RSA_BITS", 2048),
     (certificates, "MAX_RSA_BITS", 16384),
     (certificates, "MAX_RSA_EXPONENT_BITS", 33),

@@ -11,8 +11,9 @@ from collections.abc import Callable
 
 import attrs
 import pytest
+from faults.extensions import early, offer, session, ticket_of
+from faults.world import World, world
 from scripted import SUITE, ScriptedClient, ScriptedServer
-from test_faults import World, early, offer, session, ticket_of, world
 
 from tlsprovider.crypto.schedule import EarlySecret
 from tlsprovider.crypto.transcript import Transcript
@@ -111,14 +112,15 @@ def client_resuming(w: World) -> Script:
 def server_reading_early_data(w: World) -> Script:
     script = w.against_server(max_early_data=1000)
     config = script.engine._config  # type: ignore[attr-defined]
-    ticket, resumed = ticket_of(script, max_early_data=1000), of_session(session(fingerprint(config), 0), b"")
+    kept = session(fingerprint(config), 0)
+    ticket, resumed = ticket_of(script, max_early_data=1000), of_session(kept, b"")
     hello = script.client_hello(extra=[(X.early_data, b""), *offer(ticket, bytes(32))])
     hello = with_binders(hello, [resumed], Transcript())
-    script.psk = resumed.secret
+    script.psk = kept.secret
     script.send(hello)
     script.read_server_hello()
     script.read_resumed_flight()
-    secret = EarlySecret.of_psk(SUITE, resumed.secret).client_early_traffic(Transcript().digest_with("sha256", hello))
+    secret = EarlySecret.of_psk(SUITE, kept.secret).client_early_traffic(Transcript().digest_with("sha256", hello))
     script.writer.change_keys(secret)
     return script
 

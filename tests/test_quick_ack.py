@@ -82,6 +82,24 @@ def test_trio(told: list[object], client_config: ClientConfig, server_config: Se
     trio.run(main)
 
 
+def test_trio_when_a_request_came_along(
+    told: list[object], client_config: ClientConfig, server_config: ServerConfig
+) -> None:
+    """The answer to it acknowledges the Finished, which travelled in the same segment."""
+
+    async def main() -> None:
+        one, other = (trio.SocketStream(trio.socket.from_stdlib_socket(end)) for end in tcp_pair())
+        client, server = TLSStream(one, client_config, "localhost"), TLSStream(other, server_config, server_side=True)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, b"?")
+            assert await server.receive_some() == b"?"
+        assert told == []
+        await trio.aclose_forcefully(client)
+        await trio.aclose_forcefully(server)
+
+    trio.run(main)
+
+
 def test_ssl_object(told: list[object], client_config: ClientConfig, server_config: ServerConfig) -> None:
     one, other = tcp_pair()
     with one, other:

@@ -219,6 +219,38 @@ class TestHelpers:
                 await open_tls_stream("127.0.0.1", port, server_config)  # type: ignore[arg-type]
 
     @trio_run
+    @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+    async def test_an_address_that_refuses(self, address: str, client_config: ClientConfig) -> None:
+        """There is no race to one address, and an error as after a race."""
+        with trio.socket.socket(trio.socket.AF_INET if "." in address else trio.socket.AF_INET6) as nobody:
+            try:
+                await nobody.bind((address, 0))
+            except OSError:
+                pytest.skip(f"{address} is no address of this machine")
+            port = nobody.getsockname()[1]
+            problems = []
+            for connect in (trio.open_tcp_stream, open_tls_stream):
+                with pytest.raises(OSError, match="all attempts to connect to") as caught:
+                    await connect(address, port)
+                cause = caught.value.__cause__
+                assert isinstance(cause, ExceptionGroup)
+                problems.append((str(caught.value), [type(one) for one in cause.exceptions]))
+        assert problems[0] == problems[1]
+
+    @trio_run
+    async def test_a_connect_that_is_cancelled_closes_its_socket(
+        self, client_config: ClientConfig, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        made = []
+        make = trio.socket.socket
+        monkeypatch.setattr("trio.socket.socket", lambda *args: made.append(make(*args)) or made[-1])
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await open_tls_stream("127.0.0.1", 1, client_config)
+        assert scope.cancelled_caught
+        assert [one.fileno() for one in made] == [-1]
+
+    @trio_run
     async def test_listeners(self, client_config: ClientConfig, server_config: ServerConfig) -> None:
         [listener] = await open_tls_listeners(0, server_config, "127.0.0.1", backlog=4, https_compatible=True)
         async with listener:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 
 import pytest
@@ -10,7 +11,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tlsprovider.errors import Fault, PeerFault
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u24, u32, vector8, vector16, vector24
+from tlsprovider.wire.codec import (
+    Reader,
+    u8,
+    u16,
+    u16_list,
+    u16s,
+    u24,
+    u32,
+    vector8,
+    vector16,
+    vector24,
+    whole_vector16,
+)
 
 NUMBERS: dict[str, tuple[Callable[[int], bytes], Callable[[Reader], int], int]] = {
     "u8": (u8, Reader.u8, 1),
@@ -90,7 +103,7 @@ class TestU16List:
     def test_round_trip(self) -> None:
         for numbers in ((0,), (1, 2, 3), (0xFFFF, 0x0A0A)):
             assert Reader(vector16(u16_list(numbers)), "x").u16_list() == numbers
-            assert Reader(vector8(u16_list(numbers)), "x").u16_list(length_bytes=1) == numbers
+            assert u16s(Reader(vector8(u16_list(numbers)), "x").vector8(2), "x") == numbers
 
     def test_takes_any_iterable(self) -> None:
         assert u16_list(number for number in (1, 2)) == b"\0\1\0\2"
@@ -98,7 +111,7 @@ class TestU16List:
     @pytest.mark.parametrize("block", [b"", b"\1", b"\1\2\3"])
     def test_empty_and_odd_are_faults(self, block: bytes) -> None:
         assert fault_of(Reader(vector16(block), "x").u16_list) is Fault.DECODE_ERROR
-        assert fault_of(Reader(vector8(block), "x").u16_list, length_bytes=1) is Fault.DECODE_ERROR
+        assert fault_of(lambda: u16s(Reader(vector8(block), "x").vector8(2), "x")) is Fault.DECODE_ERROR
 
 
 class TestReader:
@@ -147,7 +160,8 @@ OPERATIONS: list[Callable[[Reader], object]] = [
     Reader.end,
     lambda reader: reader.take(3),
     lambda reader: reader.vector8(1, 32),
-    lambda reader: reader.u16_list(length_bytes=1),
+    lambda reader: u16s(reader.vector8(2), "x"),
+    lambda reader: reader.unpack(struct.Struct(">HB")),
 ]
 
 
@@ -164,3 +178,20 @@ def test_whatever_the_bytes_are(data: bytes, operations: list[Callable[[Reader],
         assert len(rest) <= left
         left = len(rest)
         reader = Reader(data, "x", position=len(data) - left)
+
+
+@bounded(300)
+@given(data=st.binary(max_size=12) | st.binary(max_size=8).map(vector16), least=st.integers(0, 3))
+def test_a_whole_vector_is_what_a_reader_makes_of_it(data: bytes, least: int) -> None:
+    def slowly() -> bytes:
+        reader = Reader(data, "x")
+        content = reader.vector16(least)
+        reader.end()
+        return content
+
+    try:
+        expected = slowly()
+    except PeerFault:
+        assert fault_of(whole_vector16, data, "x", least) is Fault.DECODE_ERROR
+    else:
+        assert whole_vector16(data, "x", least) == expected

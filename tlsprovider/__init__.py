@@ -6,8 +6,9 @@ and most of them need only a part of it.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tlsprovider.late import late_names
 
 if TYPE_CHECKING:
     from tlsprovider.config import ClientConfig, ServerConfig
@@ -89,55 +90,44 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "config": ("ClientConfig", "ServerConfig"),
-    "errors": (
-        "AlertReceived",
-        "CertificateFault",
-        "ClosedByPeer",
-        "ConfigError",
-        "Fault",
-        "HelloRefused",
-        "HookError",
-        "MisuseError",
-        "PeerFault",
-        "TLSError",
-        "TruncatedError",
-        "UnsupportedByProvider",
-        "Want",
-        "WantRead",
-    ),
-    "events": ("Event",),
-    "identity": ("Identity", "Signer"),
-    "identity_directory": ("IdentityDirectory",),
-    "providers": ("get_provider", "list_providers"),
-    "questions": (
-        "LATER",
-        "AcceptEarlyData",
-        "ChooseIdentity",
-        "ClientHelloReceived",
-        "FindSession",
-        "Question",
-        "SignHandshake",
-        "VerifyPeer",
-        "WantAnswer",
-    ),
-    "crypto.tickets": ("TicketKey", "TicketKeyRing"),
-    "psk": ("ExternalPsk",),
-    "session": ("MemorySessions", "Session"),
-    "trust": ("TrustStore",),
-}
-_HOME = {name: f"tlsprovider.{module}" for module, names in _HOMES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    try:
-        module = import_module(_HOME[name])
-    except KeyError:
-        raise AttributeError(f"module 'tlsprovider' has no attribute {name!r}") from None
-    value = globals()[name] = getattr(module, name)
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = late_names(
+    globals(),
+    {
+        "config": ("ClientConfig", "ServerConfig"),
+        "errors": (
+            "AlertReceived",
+            "CertificateFault",
+            "ClosedByPeer",
+            "ConfigError",
+            "Fault",
+            "HelloRefused",
+            "HookError",
+            "MisuseError",
+            "PeerFault",
+            "TLSError",
+            "TruncatedError",
+            "UnsupportedByProvider",
+            "Want",
+            "WantRead",
+        ),
+        "events": ("Event",),
+        "identity": ("Identity", "Signer"),
+        "identity_directory": ("IdentityDirectory",),
+        "providers": ("get_provider", "list_providers"),
+        "questions": (
+            "LATER",
+            "AcceptEarlyData",
+            "ChooseIdentity",
+            "ClientHelloReceived",
+            "FindSession",
+            "Question",
+            "SignHandshake",
+            "VerifyPeer",
+            "WantAnswer",
+        ),
+        "crypto.tickets": ("TicketKey", "TicketKeyRing"),
+        "psk": ("ExternalPsk",),
+        "session": ("MemorySessions", "Session"),
+        "trust": ("TrustStore",),
+    },
+)

@@ -1,32 +1,21 @@
-"""The native engine: the only place that drives a handshake, and the only one that knows about failure.
-
-The handshake is a coroutine (``tlsprovider.handshake``). :meth:`NativeEngine.do_handshake` resumes it until it waits
-for bytes, waits for an answer, is finished, or fails. Three rules hold for failures:
-
-1. *Sticky.* A failure is kept and raised again by every later call, each time as a new object. It is kept without its
-   traceback, whose frames would keep the secrets of the handshake alive, and those frames are cleared.
-2. *One alert.* A fault of the peer or of a hook sends exactly one alert, under the keys of that moment; an alert
-   received, or a transport that ended, sends none.
-3. *Nothing is lost before it.* Plaintext that was authenticated before the failure is still read, then the failure.
-"""
+"""The native engine: one TLS 1.3 connection, with a handshake of our own. How it is driven: ``tlsprovider.driver``."""
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from tlsprovider.driver import CLOSED_WITHOUT_NOTICE, INCOMPLETE, MAX_UNREAD, MAX_WAITING, Driver, check_export
 from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, TLSError, TruncatedError, WantRead
 from tlsprovider.handshake.after import Connected
 from tlsprovider.handshake.client import ClientHandshake
 from tlsprovider.handshake.results import ApplicationSecrets, Established
 from tlsprovider.handshake.server import ServerHandshake
-from tlsprovider.handshake.steps import WANT_READ, tell, tell_alert
+from tlsprovider.handshake.steps import tell_alert
 from tlsprovider.iana import AlertDescription
 from tlsprovider.interfaces import IEngine
-from tlsprovider.questions import Question, WantAnswer
 from tlsprovider.record import RecordReader, RecordWriter
 
 if TYPE_CHECKING:
@@ -36,12 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NativeEngine"]
 
-# While a question is open, this much may wait; then the transport should be paused. A ClientHello and its early data
-# fit, a flood doesn't. The same bound, times four, for plaintext that nobody reads.
-MAX_WAITING: Final = 64 * 1024
-MAX_UNREAD: Final = 256 * 1024
-
-CLOSED_WITHOUT_NOTICE: Final = "unexpected eof while reading: the peer went away without close_notify"
+Result = tuple[Established, ApplicationSecrets]
 
 
 class InternalError(TLSError):
@@ -51,11 +35,14 @@ class InternalError(TLSError):
 
 
 @implementer(IEngine)
-class NativeEngine:
+class NativeEngine(Driver[ClientHandshake | ServerHandshake, Result]):
     """One TLS 1.3 connection, on :class:`~tlsprovider.interfaces.IEngine`'s terms."""
 
+    Bug = InternalError
     finished: bytes | None = None
     peer_finished: bytes | None = None
+    _connected: Connected | None = None
+    _closed_early = False
 
     def __init__(
         self, handshake: ClientHandshake | ServerHandshake, reader: RecordReader, writer: RecordWriter
@@ -63,15 +50,9 @@ class NativeEngine:
         self.is_server = handshake.is_server
         self._reader = reader
         self._writer = writer
-        self._handshake: ClientHandshake | ServerHandshake | None = handshake
-        self._coroutine: Coroutine[object, None, tuple[Established, ApplicationSecrets]] | None = None
-        self._connected: Connected | None = None
-        self._failure: TLSError | None = None
-        self._busy = False
-        self._peer_ended = False
-        self._closed_early = False
+        self._handshake = handshake
         self._early = bytearray()
-        self._config: Any = handshake.config
+        self._config = handshake.config
 
     def __repr__(self) -> str:
         return f"<NativeEngine {'server' if self.is_server else 'client'} {self.state}>"
@@ -81,29 +62,6 @@ class NativeEngine:
     @property
     def handshake_complete(self) -> bool:
         return self._connected is not None
-
-    @property
-    def state(self) -> str:
-        if self._failure is not None:
-            return "failed"
-        return "connected" if self._handshake is None else self._handshake.state
-
-    @property
-    def failure(self) -> TLSError | None:
-        return self._failure
-
-    @property
-    def question(self) -> Question[Any] | None:
-        return self._handshake.question if self._handshake is not None else None
-
-    @property
-    def peer_address(self) -> tuple[str, int] | None:
-        return self._handshake.peer_address if self._handshake is not None else None
-
-    @peer_address.setter
-    def peer_address(self, address: tuple[str, int] | None) -> None:
-        if self._handshake is not None:
-            self._handshake.peer_address = address
 
     @property
     def wants_input(self) -> bool:
@@ -232,108 +190,33 @@ class NativeEngine:
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 
-    def do_handshake(self) -> None:
-        """See :meth:`IEngine.do_handshake`. The semantics are those of SSL_do_handshake(3), in exceptions."""
-        self._raise_failure()
-        handshake = self._handshake
-        if handshake is None:
-            return
-        if self._busy:
-            raise MisuseError("do_handshake() was called from inside one of its own hooks")
-        question = handshake.question
-        if question is not None and not question.answered:
-            if not self._peer_ended:
-                raise WantAnswer(question)
-            self._fail(TruncatedError("unexpected eof while reading: the peer went away while a question was open"))
-            self._raise_failure()
-        reason = self._resume(handshake)
-        # A traceback must not keep the handshake; and a fault behind the peer's Finished is for whoever reads it.
-        del handshake, question
-        if self._connected is not None:
-            return
-        self._raise_failure()
-        if reason is WANT_READ:
-            raise WantRead
-        if reason is not None:
-            assert isinstance(reason, Question)
-            raise WantAnswer(reason)
+    def _begin(self, handshake: ClientHandshake | ServerHandshake) -> Coroutine[object, None, Result]:
+        return handshake.run()
 
-    def _resume(self, handshake: ClientHandshake | ServerHandshake) -> object:
-        """Let the coroutine run: it pauses (the reason is returned), ends (None), or fails (None, and a failure)."""
-        if self._coroutine is None:
-            handshake.tell("handshake_start", "server" if self.is_server else "client")
-            self._coroutine = handshake.run()
-        self._busy = True
-        try:
-            return self._coroutine.send(None)
-        except StopIteration as finished:
-            established, secrets = finished.value
-        except TLSError as failure:
-            self._fail(failure)
-            return None
-        except Exception as bug:
-            internal = InternalError(f"an internal error: {type(bug).__name__}: {bug}")
-            internal.__cause__ = bug
-            self._fail(internal)
-            return None
-        finally:
-            self._busy = False
-        self._finish(handshake, established, secrets)
-        return None
-
-    def _finish(
-        self, handshake: ClientHandshake | ServerHandshake, established: Established, secrets: ApplicationSecrets
-    ) -> None:
-        self._config = handshake.config
+    def _finish(self, handshake: ClientHandshake | ServerHandshake, result: Result) -> None:
+        established, secrets = result
         self.finished, self.peer_finished = handshake.finished, handshake.peer_finished
         if isinstance(handshake, ServerHandshake):
             self._early = handshake.early
         self._connected = Connected(established, secrets, self._reader, self._writer, self._config, self.is_server)
-        self._handshake = self._coroutine = None
-        self._guard(tell, self._config, "handshake_done", "server" if self.is_server else "client")
-        if self._reader.buffered or self._reader.handshake:
+        if self._config.on_event is not None:
+            self._guard(self._tell, "handshake_done", self._side)
+        if self._reader.buffered or self._reader.handshake.waiting:
             # What the peer sent right behind its Finished.
             self._guard(self._connected.process, b"")
 
-    # -- failure ---------------------------------------------------------------------------------------------------
-
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure.afresh()
-
-    def _fail(self, error: TLSError) -> None:
-        """Keep a failure, send its alert, and let go of everything secret."""
-        for one in (error, error.__cause__):
-            if one is not None:
-                traceback.clear_frames(one.__traceback__)
-        self._failure = error.afresh()
+    def _say_why(self, handshake: ClientHandshake | ServerHandshake | None, error: TLSError) -> None:
         if error.alert is not None and not isinstance(error, AlertReceived) and not self.close_sent:
-            if self._handshake is not None:
-                self._handshake.prepare_alert()
+            if handshake is not None:
+                handshake.prepare_alert()
             self._writer.write_alert(error.alert)
-            self._report_alert(error.alert)
-        if self._coroutine is not None:
-            self._coroutine.close()
-        self._handshake = self._coroutine = None
+            self._report(tell_alert, self._config, error.alert)
+
+    def _release_secrets(self, handshake: ClientHandshake | ServerHandshake | None) -> None:
         self._reader.forget()
         self._writer.forget()
         if self._connected is not None:
             self._connected.forget()
-
-    def _report_alert(self, alert: AlertDescription) -> None:
-        """A listener that fails now has nothing left to stop: the connection has failed already."""
-        try:
-            tell_alert(self._config, alert)
-        except TLSError as failure:
-            assert self._failure is not None
-            self._failure.add_note(str(failure))
-
-    def _guard(self, step: Any, *arguments: object) -> None:
-        """Run a step of the established connection; what it raises becomes the failure, for the next call to tell."""
-        try:
-            step(*arguments)
-        except TLSError as failure:
-            self._fail(failure)
 
     # -- bytes -----------------------------------------------------------------------------------------------------
 
@@ -355,12 +238,6 @@ class NativeEngine:
             connected.keep([content])
         else:
             self._guard(connected.process, data)
-
-    def process_eof(self) -> None:
-        """See :meth:`IEngine.process_eof`."""
-        self._peer_ended = True
-        if self._handshake is not None:
-            self._handshake.peer_ended = True
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
@@ -386,21 +263,14 @@ class NativeEngine:
                 raise TruncatedError(CLOSED_WITHOUT_NOTICE)
             raise WantRead
         self._raise_failure()
-        raise MisuseError("the handshake is not complete: call do_handshake() first")
-
-    def read_into(self, buffer: bytearray | memoryview) -> int:
-        """See :meth:`IEngine.read_into`."""
-        with memoryview(buffer) as view, view.cast("B") as target:
-            data = self.read(len(target))
-            target[: len(data)] = data
-        return len(data)
+        raise MisuseError(INCOMPLETE)
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
         """See :meth:`IEngine.write`."""
         connected = self._connected
         if self._failure is not None or connected is None:
             self._raise_failure()
-            raise MisuseError("the handshake is not complete: call do_handshake() first")
+            raise MisuseError(INCOMPLETE)
         if type(data) is memoryview and (data.itemsize != 1 or data.ndim != 1):
             data = data.cast("B")
         return connected.write(data)
@@ -433,7 +303,7 @@ class NativeEngine:
         """See :meth:`IEngine.key_update`."""
         self._raise_failure()
         if self._connected is None:
-            raise MisuseError("the handshake is not complete: call do_handshake() first")
+            raise MisuseError(INCOMPLETE)
         self._connected.key_update(request_peer)
 
     def trailing_bytes(self) -> bytes:
@@ -449,16 +319,6 @@ class NativeEngine:
         self._raise_failure()
         if self._connected is None:
             raise MisuseError("the handshake is not complete: there is nothing to export yet")
-        name = label.encode("utf-8")
         suite = self._connected.established.suite
-        if not 1 <= len(name) <= 249:
-            raise ValueError(f"label: expected 1 to 249 bytes, got {len(name)}")
-        if not 1 <= length <= 255 * suite.hash_length:
-            raise ValueError(f"length: expected 1 to {255 * suite.hash_length} bytes, got {length}")
+        name = check_export(label, length, 255 * suite.hash_length)
         return self._connected.export(name, context, length)
-
-    def channel_binding(self, kind: str) -> bytes:
-        """``tls-exporter`` of RFC 9266: 32 bytes that are unique to this connection."""
-        if kind != "tls-exporter":
-            raise ValueError(f"channel binding {kind!r} does not exist in TLS 1.3; use 'tls-exporter'")
-        return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)

@@ -49,18 +49,24 @@ class HandshakeBuffer:
     def next_message(self) -> bytes | None:
         """The next whole message with its header, or None. A length that is too large is refused before it arrives."""
         data, start = self.waiting, self._taken
-        body = start + 4
-        if len(data) < body:
+        size, body = len(data), start + 4
+        if size < body:
             return None
         length = int.from_bytes(data[start + 1 : body], "big")
-        limit = _MESSAGE_LIMITS.get(data[start], MAX_HANDSHAKE_MESSAGE)
-        if length > limit:
-            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(data[start])} of {length} bytes, at most {limit}")
+        # No limit is lower than this one.
+        if length > MAX_CLIENT_HELLO:
+            self._check_length(data[start], length)
         end = body + length
-        if len(data) < end:
+        if size < end:
             return None
-        if end == len(data):
+        if size == end:
             self.waiting, self._taken = b"", 0
         else:
             self._taken = end
         return bytes(data[start:end])
+
+    @staticmethod
+    def _check_length(kind: int, length: int) -> None:
+        limit = _MESSAGE_LIMITS.get(kind, MAX_HANDSHAKE_MESSAGE)
+        if length > limit:
+            raise PeerFault(Fault.MESSAGE_TOO_LARGE, f"{HandshakeType(kind)} of {length} bytes, at most {limit}")

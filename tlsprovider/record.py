@@ -53,6 +53,7 @@ _OVERHEAD: Final = 1 + TAG_LENGTH
 _HEADER: Final = 0x17_0303_0000
 # Copying more than this costs more than what it takes to do without a copy.
 _LARGE: Final = 4096
+# Type, version (only its first byte counts) and length.
 _unpack_header: Final = Struct(">BHH").unpack_from
 
 
@@ -113,7 +114,7 @@ class RecordReader:
 
     def change_keys(self, secret: TrafficSecret) -> None:
         """From now on records are protected under ``secret``. No message may run across the change (section 5.1)."""
-        if self.handshake:
+        if self.handshake.waiting:
             raise PeerFault(Fault.KEY_CHANGE_SPLIT)
         self._aead, self._iv = secret.keys()
         self._sequence = 0
@@ -127,42 +128,38 @@ class RecordReader:
 
     def read(self) -> tuple[int, bytes] | None:
         """The next record that carries something, as ``(content type, content)``; None when it isn't all there."""
-        while True:
-            header = self._peek_header()
-            if header is None:
-                return None
-            outer_type, length = header
-            if len(self._buffer) < HEADER_LENGTH + length:
+        buffer = self._buffer
+        while len(buffer) >= HEADER_LENGTH:
+            # A header is checked as soon as its five bytes are there.
+            outer_type, version, length = _unpack_header(buffer)
+            if version >> 8 != 3 or length > MAX_PLAINTEXT or not CHANGE_CIPHER_SPEC <= outer_type <= APPLICATION_DATA:
+                self._check_header(outer_type, version, length)
+            if len(buffer) < HEADER_LENGTH + length:
                 return None
             record = self._open(outer_type, length)
             if record is None:
                 continue
             content_type, content = record
-            if self.handshake and content_type != HANDSHAKE:
+            if content_type != HANDSHAKE and self.handshake.waiting:
                 raise PeerFault(Fault.INTERLEAVED, str(ContentType(content_type)))
-            self._count_empty(content_type, content)
             if content:
-                return content_type, content
+                self._empty_records = 0
+                return record
+            self._count_empty(content_type)
+        if buffer and not CHANGE_CIPHER_SPEC <= buffer[0] <= APPLICATION_DATA:
+            raise self._not_tls()
+        return None
 
-    def _peek_header(self) -> tuple[int, int] | None:
-        """``(type, length)`` of the record at the front, checked as soon as its five bytes are there."""
-        buffer = self._buffer
-        if len(buffer) < HEADER_LENGTH:
-            if buffer and not CHANGE_CIPHER_SPEC <= buffer[0] <= APPLICATION_DATA:
-                raise self._not_tls()
-            return None
-        outer_type = buffer[0]
+    def _check_header(self, outer_type: int, version: int, length: int) -> None:
+        """What is unusual about a header has to be a protected record of more than 16 KiB, padding included."""
         if not CHANGE_CIPHER_SPEC <= outer_type <= APPLICATION_DATA:
             raise self._not_tls()
-        if buffer[1] != 3:
-            raise PeerFault(Fault.RECORD_VERSION, f"0x{buffer[1]:02x}{buffer[2]:02x}")
-        length = buffer[3] << 8 | buffer[4]
+        if version >> 8 != 3:
+            raise PeerFault(Fault.RECORD_VERSION, f"0x{version:04x}")
         # Early data that is passed over is protected, though not under keys of ours.
         plaintext = self._aead is None and (self.skippable is None or outer_type != APPLICATION_DATA)
-        limit = MAX_PLAINTEXT if plaintext else MAX_CIPHERTEXT
-        if length > limit:
+        if length > (MAX_PLAINTEXT if plaintext else MAX_CIPHERTEXT):
             raise PeerFault(Fault.RECORD_OVERFLOW, f"{length} bytes")
-        return outer_type, length
 
     def _not_tls(self) -> PeerFault:
         start = bytes(self._buffer[:HEADER_LENGTH])
@@ -230,11 +227,8 @@ class RecordReader:
             raise PeerFault(Fault.INNER_TYPE, str(ContentType(content_type)))
         return content_type, inner[:-1]
 
-    def _count_empty(self, content_type: int, content: bytes) -> None:
+    def _count_empty(self, content_type: int) -> None:
         """Section 5.1: application data may be empty, if not too often in a row; nothing else may."""
-        if content:
-            self._empty_records = 0
-            return
         if content_type != APPLICATION_DATA:
             raise PeerFault(Fault.EMPTY_FRAGMENT, str(ContentType(content_type)))
         self._empty_records += 1
@@ -388,7 +382,10 @@ class RecordReader:
                 # Padding, another type, or nothing at all.
                 try:
                     content_type, content = self._strip_padding(bytes(target[written:tail]))
-                    self._count_empty(content_type, content)
+                    if content:
+                        self._empty_records = 0
+                    else:
+                        self._count_empty(content_type)
                 except PeerFault as found:
                     fault = found
                     break

@@ -11,6 +11,7 @@ again, with the trust, the name and the clock of the new connection, and ``verif
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
 import threading
 from collections import OrderedDict, deque
@@ -24,7 +25,7 @@ from tlsprovider.crypto.certificates import certificate_der, parse_certificate
 from tlsprovider.crypto.suites import SUITES
 from tlsprovider.errors import ConfigError, PeerFault
 from tlsprovider.iana import CipherSuite
-from tlsprovider.wire.codec import Reader, u16, u32, vector8, vector16, vector24
+from tlsprovider.wire.codec import Reader, u16, vector8, vector16, vector24
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -35,7 +36,9 @@ __all__ = ["MAX_LIFETIME", "MemorySessions", "Session", "SessionKey", "SessionSt
 MAX_LIFETIME: Final = 7 * 24 * 3600
 """Seconds: no session is older, whatever a ticket says (section 4.7.1), and no chain of resumptions is longer."""
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
+# Format, cipher suite, issued, lifetime, age_add, authenticated, max_early_data; times in milliseconds.
+_NUMBERS: Final = struct.Struct(">BHQIIQI")
 _FILE_MAGIC: Final = b"tlsprovider sessions 1\n"
 
 
@@ -89,8 +92,15 @@ class Session:
         """Everything, for a file or a database. It holds the secret: keep it as you would keep a private key."""
         return b"".join(
             (
-                bytes((_FORMAT,)),
-                u16(self.cipher_suite),
+                _NUMBERS.pack(
+                    _FORMAT,
+                    self.cipher_suite,
+                    round(self.issued * 1000),
+                    self.lifetime,
+                    self.age_add,
+                    round(self.authenticated * 1000),
+                    self.max_early_data,
+                ),
                 vector8(self.secret),
                 vector16(self.ticket),
                 vector8(_text(self.server_name)),
@@ -98,11 +108,6 @@ class Session:
                 vector24(b"".join([vector24(certificate_der(one)) for one in self.peer_certificates])),
                 vector24(b"".join([u16(number) + vector24(data) for number, data in self.stapled.items()])),
                 vector8(self.fingerprint),
-                _milliseconds(self.issued),
-                u32(self.lifetime),
-                u32(self.age_add),
-                _milliseconds(self.authenticated),
-                u32(self.max_early_data),
             )
         )
 
@@ -116,11 +121,12 @@ class Session:
 
     @classmethod
     def _decode(cls, reader: Reader) -> Session:
-        version, suite = reader.u8(), CipherSuite(reader.u16())
+        numbers = reader.unpack(_NUMBERS)
+        version, suite, issued, lifetime, age_add, authenticated, max_early_data = numbers
         if version != _FORMAT or suite not in SUITES:
-            raise reader.fault(f"has format {version} and cipher suite {suite}")
+            raise reader.fault(f"has format {version} and cipher suite {CipherSuite(suite)}")
         session = cls(
-            cipher_suite=suite,
+            cipher_suite=SUITES[suite].number,
             secret=reader.vector8(),
             ticket=reader.vector16(),
             server_name=_no_text(reader.vector8()),
@@ -128,11 +134,11 @@ class Session:
             peer_certificates=tuple(map(parse_certificate, _pieces(reader.vector24()))),
             stapled=_stapled(reader.vector24()),
             fingerprint=reader.vector8(),
-            issued=_seconds(reader),
-            lifetime=reader.u32(),
-            age_add=reader.u32(),
-            authenticated=_seconds(reader),
-            max_early_data=reader.u32(),
+            issued=issued / 1000,
+            lifetime=lifetime,
+            age_add=age_add,
+            authenticated=authenticated / 1000,
+            max_early_data=max_early_data,
         )
         reader.end()
         return session
@@ -145,14 +151,6 @@ def _text(value: str | None) -> bytes:
 
 def _no_text(value: bytes) -> str | None:
     return value.decode("latin-1") if value else None
-
-
-def _milliseconds(seconds: float) -> bytes:
-    return round(seconds * 1000).to_bytes(8, "big")
-
-
-def _seconds(reader: Reader) -> float:
-    return int.from_bytes(reader.take(8), "big") / 1000
 
 
 def _pieces(block: bytes) -> Iterator[bytes]:

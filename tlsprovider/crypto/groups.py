@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
-import attrs
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import NamedGroup
+from tlsprovider.values import value
 
 __all__ = ["IMPLEMENTED_GROUPS", "KeyExchange", "generate", "generate_shares", "respond"]
 
@@ -44,7 +44,7 @@ _MONTGOMERY: Final[dict[NamedGroup, tuple[_PrivateMontgomery, _PublicMontgomery,
 }
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class _Montgomery:
     """x25519 and x448, RFC 7748."""
 
@@ -75,7 +75,7 @@ _CURVES: Final[dict[NamedGroup, tuple[ec.EllipticCurve, int]]] = {
 _ECDH: Final = ec.ECDH()
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class _Weierstrass:
     """The NIST curves; shares are uncompressed points (section 4.3.8.2)."""
 
@@ -107,7 +107,7 @@ class _Weierstrass:
             raise _invalid(self.group, "not a point on the curve") from None
 
 
-@attrs.frozen
+@value
 class _Kem:
     """Sizes and classes of one ML-KEM parameter set (FIPS 203)."""
 
@@ -121,7 +121,7 @@ _MLKEM768: Final = _Kem(mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey, 1184,
 _MLKEM1024: Final = _Kem(mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey, 1568, 1568)
 
 
-@attrs.frozen
+@value
 class _HybridForm:
     """Which curve, which KEM, and which of the two comes first on the wire and in the secret (RFC 10024)."""
 
@@ -151,7 +151,7 @@ def _join(form: _HybridForm, curve_part: bytes, kem_part: bytes) -> bytes:
     return kem_part + curve_part if form.kem_first else curve_part + kem_part
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class _Hybrid:
     """A curve and ML-KEM together: as strong as the stronger of the two."""
 
@@ -205,8 +205,10 @@ def generate_shares(groups: Iterable[NamedGroup], entropy: Entropy = None) -> di
     A hybrid and its curve offered side by side share one curve key: only one of the offers will be used, and a key
     generation is saved (RFC 10024 allows it).
     """
-    keys: dict[NamedGroup, KeyExchange] = {}
     groups = tuple(groups)
+    if len(groups) == 1:
+        return {groups[0]: generate(groups[0], entropy)}
+    keys: dict[NamedGroup, KeyExchange] = {}
     for group in sorted(groups, key=lambda one: one in _HYBRIDS):
         form = _HYBRIDS.get(group)
         if form is not None:

@@ -10,6 +10,7 @@ An RSASSA-PSS certificate may restrict its key to one hash (RFC 4055 section 3.1
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Protocol, cast
 
 import attrs
@@ -61,6 +62,12 @@ class _Signs(Protocol):
     def sign(self, data: bytes, *how: object) -> bytes: ...
 
 
+@lru_cache(maxsize=64)
+def _is_kind(kind: type, public: type, private: type) -> bool:
+    """The kinds of ``cryptography`` are abstract classes, which take long to ask; there are few of them."""
+    return issubclass(kind, (public, private))
+
+
 @attrs.frozen
 class _Method:
     """How ``cryptography`` does one scheme: the kind of key, and what its ``sign`` and ``verify`` take at the end."""
@@ -75,7 +82,7 @@ class _Method:
 
     def fits(self, key: object) -> bool:
         """Whether a private or public key can do this scheme, as far as the key itself tells."""
-        if not isinstance(key, (self.public, self.private)):
+        if not _is_kind(type(key), self.public, self.private):  # type: ignore[arg-type]  # mypy doubts that classes hash
             return False
         if self.curve is not None:
             return isinstance(cast(ec.EllipticCurvePublicKey, key).curve, self.curve)

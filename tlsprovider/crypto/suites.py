@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
+from hashlib import sha256, sha384
 from typing import Final, Protocol
 
 import attrs
@@ -29,11 +31,14 @@ class AEAD(Protocol):
 
 @attrs.frozen
 class Suite:
-    """``key_length`` in bytes; ``record_limit``: records that one sending key may protect before it has to change."""
+    """Lengths are in bytes; ``record_limit``: records that one sending key may protect before it has to change."""
 
     number: CipherSuite
+    hash: Callable[[bytes], hashlib._Hash]
     hash_name: str
     hash_length: int
+    block_length: int
+    """Of the hash, which is what HMAC goes by."""
     key_length: int
     aead: Callable[[bytes], AEAD]
     record_limit: int
@@ -47,8 +52,8 @@ CHACHA_LIMIT: Final = 1 << 48
 SUITES: Final = {
     suite.number: suite
     for suite in (
-        Suite(CipherSuite.TLS_AES_128_GCM_SHA256, "sha256", 32, 16, AESGCM, AES_GCM_LIMIT),
-        Suite(CipherSuite.TLS_AES_256_GCM_SHA384, "sha384", 48, 32, AESGCM, AES_GCM_LIMIT),
-        Suite(CipherSuite.TLS_CHACHA20_POLY1305_SHA256, "sha256", 32, 32, ChaCha20Poly1305, CHACHA_LIMIT),
+        Suite(CipherSuite.TLS_AES_128_GCM_SHA256, sha256, "sha256", 32, 64, 16, AESGCM, AES_GCM_LIMIT),
+        Suite(CipherSuite.TLS_AES_256_GCM_SHA384, sha384, "sha384", 48, 128, 32, AESGCM, AES_GCM_LIMIT),
+        Suite(CipherSuite.TLS_CHACHA20_POLY1305_SHA256, sha256, "sha256", 32, 64, 32, ChaCha20Poly1305, CHACHA_LIMIT),
     )
 }

@@ -9,6 +9,7 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import NamedGroup
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.extensions import OfferedPsks
 from tlsprovider.wire.messages import ClientHello
@@ -16,7 +17,7 @@ from tlsprovider.wire.messages import ClientHello
 __all__ = ["Asked", "decode_asked"]
 
 
-@attrs.frozen
+@value
 class Asked:
     """What a ClientHello asks for, decoded."""
 
@@ -52,7 +53,7 @@ def decode_asked(hello: ClientHello) -> Asked:
     if (known is None) is not (shared is None):
         raise PeerFault(Fault.MISSING_EXTENSION, "supported_groups or key_share in ClientHello, without the other")
     groups = ext.decode_u16s(known, X.supported_groups) if known is not None else ()
-    shares = dict(ext.decode_key_shares(shared)) if shared is not None else {}
+    shares = ext.decode_key_shares(shared) if shared is not None else {}
     listed = frozenset(groups)
     for group in shares:
         if group not in listed:

@@ -20,11 +20,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-import attrs
-
+from tlsprovider.crypto.certificates import may_sign
 from tlsprovider.crypto.groups import KeyExchange, generate, generate_shares
 from tlsprovider.crypto.schedule import EarlySecret, HandshakeSecret, TrafficSecret
 from tlsprovider.crypto.signatures import CERTIFICATE_SCHEMES
@@ -39,6 +37,7 @@ from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity
 from tlsprovider.record import APPLICATION_DATA, HANDSHAKE, RecordReader, RecordWriter
 from tlsprovider.session import SessionKey
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import vector16
 from tlsprovider.wire.messages import (
@@ -60,7 +59,7 @@ if TYPE_CHECKING:
 __all__ = ["ClientHandshake"]
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class Offer:
     """A ClientHello that was sent, and the keys behind it."""
 
@@ -91,12 +90,7 @@ def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
         # Stapled answers are asked for when there is somebody to look at them.
         extensions.append((X.status_request, ext.STATUS_REQUEST))
         extensions.append((X.signed_certificate_timestamp, b""))
-    return frozenset(number for number, _ in extensions), _encode(extensions)
-
-
-def _encode(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    """Extensions without the length of the block, to be put together from parts."""
-    return ext.encode_block(extensions)[2:]
+    return frozenset(int(number) for number, _ in extensions), ext.encode_entries(extensions)
 
 
 class ClientHandshake(Steps):
@@ -104,6 +98,11 @@ class ClientHandshake(Steps):
 
     is_server: ClassVar[bool] = False
     config: ClientConfig
+    _compatibility_sent = False
+    port: int | None = None
+    """Sessions are kept by it; it is for whoever knows it to say."""
+    session: Session | None = None
+    early = b""
 
     def __init__(
         self,
@@ -116,11 +115,6 @@ class ClientHandshake(Steps):
         super().__init__(config, reader, writer)
         self.server_name = server_name
         self._sni = sni
-        self._compatibility_sent = False
-        # Where sessions for this connection are kept; the port is for whoever knows it to say.
-        self.port: int | None = None
-        self.session: Session | None = None
-        self.early = b""
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
         psks = self._choose_psks()
@@ -195,7 +189,7 @@ class ClientHandshake(Steps):
         if session is None or not self._may_resume(session, now):
             return ()
         try:
-            verified = self.verify_chain(session.peer_certificates)
+            verified = self.verify_chain(session.peer_certificates, may_sign(session.peer_certificates[0]))
         except CertificateFault:
             # Expired by now, perhaps. The full handshake is to say what is wrong with the certificates of today.
             return ()
@@ -274,11 +268,10 @@ class ClientHandshake(Steps):
         cookie: bytes | None = None,
     ) -> Offer:
         numbers, fixed = _fixed_extensions(self.config)
-        own: list[tuple[int, bytes]] = [
-            (X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()]))
-        ]
+        own: list[tuple[int, bytes]] = []
         if self._sni is not None:
-            own.insert(0, (X.server_name, ext.encode_server_name(self._sni)))
+            own.append((X.server_name, ext.encode_server_name(self._sni)))
+        own.append((X.key_share, ext.encode_key_shares([(group, key.share) for group, key in keys.items()])))
         if cookie is not None:
             own.append((X.cookie, ext.encode_cookie(cookie)))
         if early:
@@ -286,7 +279,7 @@ class ClientHandshake(Steps):
         if psks:
             # Section 4.3.11: it has to be the last.
             own.append(psk_extension(psks, self.config.clock()))
-        block = vector16(fixed + _encode(own))
+        block = vector16(fixed + ext.encode_entries(own))
         message = ClientHello.encode(self.client_random, session_id, self.config.cipher_suites, block)
         if psks:
             message = with_binders(message, psks, self.transcript)
@@ -294,9 +287,10 @@ class ClientHandshake(Steps):
         self.transcript.add(message)
         # The first record of a connection says TLS 1.0 for the sake of old servers (section 5.1).
         self.writer.write(HANDSHAKE, message, version=0x0303 if retry else 0x0301)
-        self.tell("message_sent", "client_hello", message)
+        if self.config.on_event is not None:
+            self.tell("message_sent", "client_hello", message)
         self.reader.allow_change_cipher_spec = True
-        return Offer(session_id, keys, psks, early, numbers | {number for number, _ in own})
+        return Offer(session_id, keys, psks, early, numbers.union([number for number, _ in own]))
 
     # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
 

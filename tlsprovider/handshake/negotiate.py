@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import CipherSuite, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.identity import Identity
 from tlsprovider.identity_directory import IdentityDirectory
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.messages import DOWNGRADE_TLS11, DOWNGRADE_TLS12, LEGACY_VERSION, ClientHello, ServerHello
 
@@ -133,7 +132,7 @@ def choose_identity(
     return (known or named)[0]
 
 
-@attrs.frozen(kw_only=True)
+@value(kw_only=True)
 class PskTerms:
     """What a pre-shared key has to fit, on a server."""
 

@@ -12,13 +12,12 @@ import hmac
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
-import attrs
-
 from tlsprovider.crypto.schedule import RESUMPTION_BINDER, EarlySecret
 from tlsprovider.crypto.suites import SUITES, Suite
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.handshake.steps import per_config
 from tlsprovider.iana import ExtensionType as X
+from tlsprovider.values import value
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.extensions import OfferedPsks
 
@@ -47,37 +46,50 @@ __all__ = [
 MAX_TRIED: Final = 8
 
 
-@attrs.frozen(repr=False)
+# Any suite with the right hash gives the same binders.
+_SUITES: Final = {suite.hash_name: suite for suite in SUITES.values()}
+
+
+@value(repr=False)
 class Psk:
     """One pre-shared key. ``session`` is None for one from outside; it has no ``verified`` chain of the peer either."""
 
     identity: bytes
-    secret: bytes
-    hash_name: str
+    early: EarlySecret
+    """All that is ever made of the secret; for some suite with the right hash."""
     label: bytes
     key_exchange: bool = True
     session: Session | None = None
     verified: tuple[x509.Certificate, ...] = ()
 
+    @property
+    def hash_name(self) -> str:
+        return self.early.suite.hash_name
+
     def early_secret(self, suite: Suite) -> EarlySecret:
-        return EarlySecret.of_psk(suite, self.secret)
+        return EarlySecret(suite, self.early.secret)
+
+    def with_chain(self, verified: tuple[x509.Certificate, ...]) -> Psk:
+        """The same, with the chain of the peer's certificates as it was verified just now."""
+        return Psk(self.identity, self.early, self.label, self.key_exchange, self.session, verified)
 
     def binder(self, transcript_hash: bytes) -> bytes:
-        """Any suite with the right hash gives the same."""
-        suite = next(one for one in SUITES.values() if one.hash_name == self.hash_name)
-        return self.early_secret(suite).binder(self.label, transcript_hash)
+        return self.early.binder(self.label, transcript_hash)
 
     @property
     def binder_length(self) -> int:
-        return hashlib.new(self.hash_name).digest_size
+        return self.early.suite.hash_length
 
 
 def of_session(session: Session, identity: bytes, verified: tuple[x509.Certificate, ...] = ()) -> Psk:
-    return Psk(identity, session.secret, session.hash_name, RESUMPTION_BINDER, session=session, verified=verified)
+    early = EarlySecret.of_psk(SUITES[session.cipher_suite], session.secret)
+    return Psk(identity, early, RESUMPTION_BINDER, session=session, verified=verified)
 
 
-def of_external(key: ExternalPsk) -> Psk:
-    return Psk(key.identity, key.secret, key.hash_name, key.label, key.key_exchange)
+def of_external(key: ExternalPsk, identity: bytes | None = None) -> Psk:
+    """``identity``: the name that the client knows it by, where that is another."""
+    early = EarlySecret.of_psk(_SUITES[key.hash_name], key.secret)
+    return Psk(identity or key.identity, early, key.label, key.key_exchange)
 
 
 @per_config

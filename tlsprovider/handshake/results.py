@@ -9,6 +9,7 @@ import attrs
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.suites import Suite
 from tlsprovider.iana import NamedGroup, SignatureScheme
+from tlsprovider.values import value
 from tlsprovider.wire.messages import CertificateEntry
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class VerifiedPeer:
         return cls(cls._KEY, (), (), None, reason, {})
 
 
-@attrs.frozen(repr=False)
+@value(repr=False)
 class Established:
     """What a finished handshake has found out. Nothing of it is secret."""
 
@@ -84,9 +85,11 @@ class ApplicationSecrets:
     """What tickets are derived from (section 7.1); empty where there will be none."""
 
 
-@attrs.frozen
+@value
 class PeerChain:
     """A Certificate message, parsed."""
 
     certificates: tuple[x509.Certificate, ...]
     entries: tuple[CertificateEntry, ...]
+    may_sign: bool
+    """Whether the leaf's keyUsage allows it to sign a handshake."""

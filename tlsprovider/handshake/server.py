@@ -35,7 +35,6 @@ from tlsprovider.handshake.steps import certificate_message, per_config
 from tlsprovider.iana import CipherSuite, HandshakeType, NamedGroup, ProtocolVersion, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.questions import ChooseIdentity, ClientHelloReceived
-from tlsprovider.record import RecordReader, RecordWriter
 from tlsprovider.wire import extensions as ext
 from tlsprovider.wire.codec import u16
 from tlsprovider.wire.messages import (
@@ -75,10 +74,7 @@ class ServerHandshake(ServerPsks):
 
     is_server: ClassVar[bool] = True
     config: ServerConfig
-
-    def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
-        super().__init__(config, reader, writer)
-        self._compatibility_sent = False
+    _compatibility_sent = False
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
         hello = await self._read_client_hello()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Final
 
 import attrs
 
+from tlsprovider.crypto.certificates import may_sign
 from tlsprovider.crypto.schedule import TrafficSecret
 from tlsprovider.crypto.suites import Suite
 from tlsprovider.errors import CertificateFault, ConfigError, Fault, HookError, PeerFault
@@ -52,12 +53,13 @@ class ServerPsks(Steps):
 
     is_server: ClassVar[bool] = True
     config: ServerConfig
+    _early_left = 0
+    """How much more early data may come."""
 
     def __init__(self, config: ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
         super().__init__(config, reader, writer)
-        # What came early and was not read yet; and how much more may come.
+        # What came early and was not read yet.
         self.early = bytearray()
-        self._early_left = 0
 
     # -- which key, section 4.3.11 ---------------------------------------------------------------------------------
 
@@ -91,7 +93,7 @@ class ServerPsks(Steps):
         question = FindSession(identity=identity, server_name=server_name)
         answer = await self.ask("find_session", self.config.find_session, question)
         if isinstance(answer, ExternalPsk):
-            return attrs.evolve(of_external(answer), identity=identity)
+            return of_external(answer, identity)
         if answer is not None and not isinstance(answer, Session):
             raise HookError(f"find_session must answer a Session, an ExternalPsk or None; it answered {answer!r}")
         return of_session(answer, identity) if answer is not None else None
@@ -117,12 +119,12 @@ class ServerPsks(Steps):
         check_binder(hello.raw, asked.psks, index, psk, self.transcript)
         certificates = psk.session.peer_certificates if psk.session is not None else ()
         try:
-            verified = self.verify_chain(certificates) if certificates else ()
+            verified = self.verify_chain(certificates, may_sign(certificates[0])) if certificates else ()
         except CertificateFault:
             # Expired by now, perhaps: the client may have another to show.
             return None
         alone = negotiate.without_key_exchange(psk, asked.psk_modes)
-        return Chosen(attrs.evolve(psk, verified=verified), index, alone)
+        return Chosen(psk.with_chain(verified) if verified else psk, index, alone)
 
     def find_again(self, chosen: Chosen, hello: ClientHello, offered: OfferedPsks | None) -> None:
         """The key chosen before is there, perhaps at another place (section 4.2.4), with a binder for this hello."""

@@ -12,14 +12,13 @@ without it nothing can be finished, and only the check itself and :meth:`Verifie
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable, Callable, Container, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Generator
 from types import coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
 
 from tlsprovider.crypto import signatures
-from tlsprovider.crypto.certificates import describe, may_sign, parse_certificate
+from tlsprovider.crypto.certificates import describe
 from tlsprovider.crypto.schedule import HandshakeSecret, MainSecret, TrafficSecret
 from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.errors import (
@@ -33,6 +32,7 @@ from tlsprovider.errors import (
     TruncatedError,
 )
 from tlsprovider.events import Event, EventKind
+from tlsprovider.handshake.chain import read_chain
 from tlsprovider.handshake.results import ApplicationSecrets, Established, PeerChain, VerifiedPeer
 from tlsprovider.iana import AlertDescription, HandshakeType, SignatureScheme
 from tlsprovider.iana import ExtensionType as X
@@ -54,9 +54,6 @@ __all__ = ["WANT_READ", "Steps", "per_config"]
 A = TypeVar("A")
 K = TypeVar("K")
 V = TypeVar("V")
-
-# Certificates in a chain: the web uses three or four. Each costs its receiver a parsing, and a search for its issuer.
-MAX_CHAIN: Final = 10
 
 # A state's name is the direction and the RFC's word, everywhere.
 READ_STATES: Final = {kind: f"read_{kind.name}" for kind in HandshakeType}
@@ -118,16 +115,6 @@ def certificate_message(identity: Identity) -> bytes:
     return Certificate.encode(b"", identity.chain_der)
 
 
-@contextmanager
-def _shown(certificates: tuple[x509.Certificate, ...]) -> Iterator[None]:
-    """A fault found here is about these."""
-    try:
-        yield
-    except CertificateFault as fault:
-        fault.certificates = certificates
-        raise
-
-
 class Steps:
     """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
 
@@ -137,22 +124,24 @@ class Steps:
         True: b"TLS 1.3, server CertificateVerify",
     }
 
+    # How each begins: what never changes in most handshakes is not set in each of them.
+    state = "start"
+    client_random = b""
+    server_name: str | None = None
+    peer_address: tuple[str, int] | None = None
+    question: Question[Any] | None = None
+    peer_ended = False
+    peer_canceled = False
+    protected = False
+    finished = peer_finished = b""
+    """The content of both sides' Finished, for channel bindings of the old kind."""
+    early_data = "not_sent"
+
     def __init__(self, config: ClientConfig | ServerConfig, reader: RecordReader, writer: RecordWriter) -> None:
         self.config: Any = config
         self.reader = reader
         self.writer = writer
         self.transcript = Transcript()
-        self.state = "start"
-        self.client_random = b""
-        self.server_name: str | None = None
-        self.peer_address: tuple[str, int] | None = None
-        self.question: Question[Any] | None = None
-        self.peer_ended = False
-        self.peer_canceled = False
-        self.protected = False
-        # The content of both sides' Finished, for channel bindings of the old kind.
-        self.finished = self.peer_finished = b""
-        self.early_data = "not_sent"
         self._flight: list[bytes] = []
 
     async def run(self) -> tuple[Established, ApplicationSecrets]:
@@ -181,7 +170,9 @@ class Steps:
 
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
-        self.enter(READ_STATES[expected[0]])
+        self.state = READ_STATES[expected[0]]
+        if self.config.on_event is not None:
+            self.tell("state", self.state)
         if self._flight:
             self.flush()
         handshake = self.reader.handshake
@@ -208,7 +199,7 @@ class Steps:
 
     def insist_on_boundary(self) -> None:
         """The message just read is the last before the keys, or the peer's turn, change (section 5.1)."""
-        if self.reader.handshake:
+        if self.reader.handshake.waiting:
             raise PeerFault(Fault.KEY_CHANGE_SPLIT)
 
     async def _wait_for_bytes(self) -> None:
@@ -234,11 +225,12 @@ class Steps:
 
     def send(self, kind: HandshakeType, message: bytes) -> None:
         """Add a message to the transcript and to the flight."""
-        self.enter(SEND_STATES[kind])
+        self.state = SEND_STATES[kind]
+        if self.config.on_event is not None:
+            self.tell("state", self.state)
+            self.tell("message_sent", kind.name, message)
         self.transcript.add(message)
         self._flight.append(message)
-        if self.config.on_event is not None:
-            self.tell("message_sent", kind.name, message)
 
     def flush(self) -> None:
         """The flight so far becomes records under the keys of now: whole messages share a record where they fit."""
@@ -265,8 +257,9 @@ class Steps:
         """
         digest = self.transcript.digest()
         client, server = secret.client_handshake_traffic(digest), secret.server_handshake_traffic(digest)
-        self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
-        self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_HANDSHAKE_TRAFFIC_SECRET", client.secret)
+            self.log_key("SERVER_HANDSHAKE_TRAFFIC_SECRET", server.secret)
         ours, theirs = (server, client) if self.is_server else (client, server)
         if early is None or self.is_server:
             self.change_write_keys(ours)
@@ -278,9 +271,10 @@ class Steps:
         digest = self.transcript.digest()
         client, server = main.client_application_traffic(digest), main.server_application_traffic(digest)
         exporter = main.exporter(digest)
-        self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
-        self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
-        self.log_key("EXPORTER_SECRET", exporter)
+        if self.config.keylog is not None:
+            self.log_key("CLIENT_TRAFFIC_SECRET_0", client.secret)
+            self.log_key("SERVER_TRAFFIC_SECRET_0", server.secret)
+            self.log_key("EXPORTER_SECRET", exporter)
         ours, theirs = (server, client) if self.is_server else (client, server)
         return ApplicationSecrets(read=theirs, write=ours, exporter=exporter)
 
@@ -318,14 +312,11 @@ class Steps:
 
     # -- authentication messages, section 4.5 ----------------------------------------------------------------------
 
-    def parse_certificate(self, data: bytes, requested: Container[int]) -> PeerChain:
+    def parse_certificate(self, data: bytes, requested: frozenset[int]) -> PeerChain:
         """Section 4.5.1. The chain may be empty; whether that is allowed is the caller's knowledge."""
-        message = Certificate.decode(data, requested, MAX_CHAIN)
-        if message.context:
-            # Inside a handshake the context is empty on both sides.
-            raise PeerFault(Fault.CERTIFICATE_CONTEXT)
+        chain = read_chain(data, requested)
         self.transcript.add(data)
-        return PeerChain(tuple([parse_certificate(entry.data) for entry in message.entries]), message.entries)
+        return chain
 
     async def read_certificate_verify(self, chain: PeerChain) -> VerifiedPeer:
         """Section 4.5.2: the peer holds the key; then, whether it is to be trusted."""
@@ -338,9 +329,12 @@ class Steps:
         signatures.verify(chain.certificates[0], scheme, message.signature, content)
         self.transcript.add(data)
         stapled = chain.entries[0].extensions
-        with _shown(chain.certificates):
-            verified = self.verify_chain(chain.certificates)
+        try:
+            verified = self.verify_chain(chain.certificates, chain.may_sign)
             await self._ask_about_peer(chain.certificates, verified, stapled)
+        except CertificateFault as fault:
+            fault.certificates = chain.certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, chain.certificates, verified, scheme, "", stapled)
 
     async def verify_psk(self, psk: Psk) -> VerifiedPeer:
@@ -354,16 +348,19 @@ class Steps:
         certificates = session.peer_certificates
         if not certificates:
             return VerifiedPeer.unchecked("resumed: no certificate was there in the first place")
-        with _shown(certificates):
+        try:
             await self._ask_about_peer(certificates, psk.verified, session.stapled)
+        except CertificateFault as fault:
+            fault.certificates = certificates
+            raise
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
         return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
 
-    def verify_chain(self, certificates: tuple[x509.Certificate, ...]) -> tuple[x509.Certificate, ...]:
+    def verify_chain(self, certificates: tuple[x509.Certificate, ...], may_sign: bool) -> tuple[x509.Certificate, ...]:
         """The built-in check against the trust store. It gives the chain as verified; empty if nothing is verified."""
-        if not may_sign(certificates[0]):
+        if not may_sign:
             # Section 4.5.1.2. It says what the key is for, not whose it is, so nothing skips it.
             whose = describe(certificates[0].subject)
             raise CertificateFault(

@@ -81,14 +81,15 @@ class ConfiguredEngine(LibraryEngine):
                 self._take_outgoing()
 
     def _read_each(self, count: int) -> bool:
-        """Whether there was a record without plaintext: nothing else is answered."""
-        silent = False
+        """Whether the connection fell silent before it gave so many pieces: nothing but such a record is answered.
+
+        Then it has nothing left either (SSL_MODE_AUTO_RETRY). The handshake's own records were its for long.
+        """
         for _ in range(count):
             before = self._pending
-            if self._read_record():
+            if self._read_record() or self._pending == before:
                 return True
-            silent = silent or self._pending == before
-        return silent
+        return False
 
 
 class _Configured(OpenSSLConnection):

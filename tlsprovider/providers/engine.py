@@ -1,46 +1,41 @@
-"""An :class:`~tlsprovider.interfaces.IEngine` around a TLS library: the same rules for failures as the native engine.
+"""An :class:`~tlsprovider.interfaces.IEngine` around a TLS library. How it is driven: ``tlsprovider.driver``.
 
-A failure is kept, without its traceback, and raised afresh by every later call; one alert at most goes out with it; and
-plaintext that arrived before it is still read. All records that are complete are decrypted when they arrive, one at a
+All records that are complete are decrypted when they arrive, one at a
 time, so that ``pending`` tells the truth, and what follows close_notify never enters the library.
 """
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from zope.interface import implementer
 
+from tlsprovider.driver import CLOSED_WITHOUT_NOTICE, INCOMPLETE, MAX_UNREAD, MAX_WAITING, Driver, check_export
 from tlsprovider.errors import AlertReceived, ClosedByPeer, MisuseError, PeerFault, TLSError, TruncatedError, WantRead
 from tlsprovider.events import EventKind
-from tlsprovider.handshake.steps import WANT_READ, tell
 from tlsprovider.iana import AlertDescription
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers.features import refusal
 from tlsprovider.providers.gate import Gate, Passed, insist_on_record, next_record
 from tlsprovider.providers.library import LibraryError, LibrarySilent
-from tlsprovider.questions import Question, WantAnswer
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 __all__ = ["LibraryEngine"]
 
-MAX_WAITING: Final = 64 * 1024
-MAX_UNREAD: Final = 256 * 1024
 SMALL_CHUNK: Final = 1024
 
 CLOSE_NOTIFY: Final = bytes((1, AlertDescription.close_notify))
-INCOMPLETE: Final = "the handshake is not complete: call do_handshake() first"
 
 
 @implementer(IEngine)
-class LibraryEngine:
+class LibraryEngine(Driver[Gate, Passed]):
     """One connection. ``provider`` is the name that errors mention, ``supports`` what that provider can do."""
 
+    Bug = LibraryError
     early_data = "not_sent"
 
     def __init__(self, gate: Gate, provider: str, supports: Callable[[str], bool]) -> None:
@@ -48,13 +43,9 @@ class LibraryEngine:
         self.close_sent = False
         self._provider = provider
         self._supports = supports
-        self._config: Any = gate.config
-        self._gate: Gate | None = gate
-        self._coroutine: Coroutine[object, None, Passed] | None = None
+        self._config = gate.config
+        self._handshake = gate
         self._passed: Passed | None = None
-        self._failure: TLSError | None = None
-        self._busy = False
-        self._peer_ended = False
         self._closed = False
         self._received = gate.received
         self._out = gate.released
@@ -70,29 +61,6 @@ class LibraryEngine:
     @property
     def handshake_complete(self) -> bool:
         return self._passed is not None
-
-    @property
-    def state(self) -> str:
-        if self._failure is not None:
-            return "failed"
-        return "connected" if self._gate is None else self._gate.state
-
-    @property
-    def failure(self) -> TLSError | None:
-        return self._failure
-
-    @property
-    def question(self) -> Question[Any] | None:
-        return self._gate.question if self._gate is not None else None
-
-    @property
-    def peer_address(self) -> tuple[str, int] | None:
-        return self._gate.peer_address if self._gate is not None else None
-
-    @peer_address.setter
-    def peer_address(self, address: tuple[str, int] | None) -> None:
-        if self._gate is not None:
-            self._gate.peer_address = address
 
     @property
     def wants_input(self) -> bool:
@@ -134,7 +102,7 @@ class LibraryEngine:
     def server_name(self) -> str | None:
         if self._passed is not None:
             return self._passed.server_name
-        return self._gate.server_name if self._gate is not None else None
+        return self._handshake.server_name if self._handshake is not None else None
 
     @property
     def peer_certificates(self) -> tuple[Certificate, ...]:
@@ -163,111 +131,40 @@ class LibraryEngine:
 
     # -- the handshake ---------------------------------------------------------------------------------------------
 
-    def do_handshake(self) -> None:
-        """See :meth:`IEngine.do_handshake`."""
-        self._raise_failure()
-        gate = self._gate
-        if gate is None:
-            return
-        if self._busy:
-            raise MisuseError("do_handshake() was called from inside one of its own hooks")
-        question = gate.question
-        if question is not None and not question.answered:
-            if not self._peer_ended:
-                raise WantAnswer(question)
-            self._fail(TruncatedError("unexpected eof while reading: the peer went away while a question was open"))
-            self._raise_failure()
-        reason = self._resume(gate)
-        self._raise_failure()
-        if reason is WANT_READ:
-            raise WantRead
-        if reason is not None:
-            assert isinstance(reason, Question)
-            raise WantAnswer(reason)
+    def _begin(self, handshake: Gate) -> Coroutine[object, None, Passed]:
+        return handshake.make()
 
-    def _resume(self, gate: Gate) -> object:
-        """Let the gate run: it pauses (the reason is returned), ends (None), or fails (None, and a failure)."""
-        self._busy = True
-        try:
-            if self._coroutine is None:
-                gate.tell("handshake_start", "server" if self.is_server else "client")
-                self._coroutine = gate.make()
-            return self._coroutine.send(None)
-        except StopIteration as finished:
-            passed: Passed = finished.value
-        except TLSError as failure:
-            self._fail(failure)
-            return None
-        except Exception as bug:
-            internal = LibraryError(f"an internal error: {type(bug).__name__}: {bug}")
-            internal.__cause__ = bug
-            self._fail(internal)
-            return None
-        finally:
-            self._busy = False
-        # A gate may have had to find out on the way.
-        self._config, self.is_server = gate.config, gate.is_server
-        self._passed, self._owed = passed, gate.owed
-        passed.library.release_secrets()
-        self._gate = self._coroutine = None
-        self._guard(self._tell, "handshake_done", "server" if self.is_server else "client")
+    def _finish(self, handshake: Gate, result: Passed) -> None:
+        self._passed, self._owed = result, handshake.owed
+        result.library.release_secrets()
+        self._guard(self._tell, "handshake_done", self._side)
         if self._received:
             # What the peer sent right behind its Finished.
             self._guard(self._open_records, self._received)
-        return None
 
-    def _tell(self, kind: EventKind, name: str, data: bytes = b"") -> None:
-        tell(self._config, kind, name, data)
+    def _release_secrets(self, handshake: Gate | None) -> None:
+        if handshake is not None and handshake.library is not None:
+            handshake.library.release_secrets()
 
     # -- failure ---------------------------------------------------------------------------------------------------
 
-    def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise self._failure.afresh()
-
-    def _fail(self, error: TLSError) -> None:
-        """Keep a failure, send its alert, and let go of everything secret."""
-        for one in (error, error.__cause__):
-            if one is not None:
-                traceback.clear_frames(one.__traceback__)
-        self._failure = error.afresh()
-        gate, coroutine = self._gate, self._coroutine
-        self._say_why(gate, error)
-        if coroutine is not None:
-            coroutine.close()
-        if gate is not None and gate.library is not None:
-            gate.library.release_secrets()
-        self._gate = self._coroutine = None
-
-    def _say_why(self, gate: Gate | None, error: TLSError) -> None:
+    def _say_why(self, handshake: Gate | None, error: TLSError) -> None:
         """One alert at most: the library's own, or else one of ours, where one can be had."""
         if isinstance(error, AlertReceived | ClosedByPeer):
             # In front of the library, and after its handshake, that was told when it was read.
-            if gate is not None and gate.library is not None:
-                self._report("alert_received", error.alert or AlertDescription.close_notify)
+            if handshake is not None and handshake.library is not None:
+                self._report_alert("alert_received", error.alert or AlertDescription.close_notify)
         elif error.alert is not None:
             said = isinstance(error, PeerFault)
-            if gate is not None and not gate.alerted:
-                alert = gate.alert(error.alert)
+            if handshake is not None and not handshake.alerted:
+                alert = handshake.alert(error.alert)
                 self._out.append(alert)
                 said = bool(alert)
             if said:
-                self._report("alert_sent", error.alert)
+                self._report_alert("alert_sent", error.alert)
 
-    def _report(self, kind: EventKind, alert: AlertDescription) -> None:
-        """A listener that fails now has nothing left to stop: the connection has failed already."""
-        try:
-            self._tell(kind, alert.name, bytes((2, alert)))
-        except TLSError as failure:
-            assert self._failure is not None
-            self._failure.add_note(str(failure))
-
-    def _guard(self, step: Callable[..., None], *arguments: Any) -> None:
-        """Run a step of the established connection; what it raises becomes the failure, for the next call to tell."""
-        try:
-            step(*arguments)
-        except TLSError as failure:
-            self._fail(failure)
+    def _report_alert(self, kind: EventKind, alert: AlertDescription) -> None:
+        self._report(self._tell, kind, alert.name, bytes((2, alert)))
 
     # -- bytes in --------------------------------------------------------------------------------------------------
 
@@ -275,8 +172,8 @@ class LibraryEngine:
         """See :meth:`IEngine.process_incoming`."""
         if self._failure is not None:
             return
-        if self._gate is not None:
-            self._gate.take(data)
+        if self._handshake is not None:
+            self._handshake.take(data)
             return
         received = self._received
         if received or self._closed:
@@ -330,12 +227,6 @@ class LibraryEngine:
         self._tell("alert_received", "close_notify", CLOSE_NOTIFY)
         return True
 
-    def process_eof(self) -> None:
-        """See :meth:`IEngine.process_eof`."""
-        self._peer_ended = True
-        if self._gate is not None:
-            self._gate.peer_ended = True
-
     def read(self, max_bytes: int | None = None) -> bytes:
         """See :meth:`IEngine.read`."""
         if self._passed is None:
@@ -349,7 +240,7 @@ class LibraryEngine:
         if self._closed:
             return b""
         if self._peer_ended:
-            raise TruncatedError("unexpected eof while reading: the peer went away without close_notify")
+            raise TruncatedError(CLOSED_WITHOUT_NOTICE)
         raise WantRead
 
     def _take(self, most: int | None) -> bytes:
@@ -365,13 +256,6 @@ class LibraryEngine:
             first = first[:most]
         self._pending -= len(first)
         return first
-
-    def read_into(self, buffer: bytearray | memoryview) -> int:
-        """See :meth:`IEngine.read_into`."""
-        with memoryview(buffer) as view, view.cast("B") as target:
-            data = self.read(len(target))
-            target[: len(data)] = data
-        return len(data)
 
     def trailing_bytes(self) -> bytes:
         """See :meth:`IEngine.trailing_bytes`."""
@@ -412,7 +296,7 @@ class LibraryEngine:
             self._let_out(self._passed.library.close)
             self._tell_or_fail("alert_sent", "close_notify", CLOSE_NOTIFY)
             return
-        gate = self._gate
+        gate = self._handshake
         assert gate is not None
         if self._coroutine is not None and (not self.is_server or gate.client_random):
             # RFC 9846 section 6.1. A peer that has seen nothing of us gets nothing.
@@ -456,21 +340,15 @@ class LibraryEngine:
         """RFC 9846 section 7.5. Raises UnsupportedByProvider with TLS 1.2, where nobody can tell whether it is safe."""
         library = self._negotiated().library
         self._insist("exporter")
-        name = label.encode("utf-8")
-        if not 1 <= len(name) <= 249:
-            raise ValueError(f"label: expected 1 to 249 bytes, got {len(name)}")
-        most = 255 * (48 if library.cipher.endswith("SHA384") else 32)
-        if not 1 <= length <= most:
-            raise ValueError(f"length: expected 1 to {most} bytes, got {length}")
+        name = check_export(label, length, 255 * (48 if library.cipher.endswith("SHA384") else 32))
         return library.export(name, bytes(context), length)
 
     def channel_binding(self, kind: str) -> bytes:
         """``tls-exporter`` of RFC 9266: 32 bytes that are unique to this connection."""
-        if kind != "tls-exporter":
-            raise ValueError(f"channel binding {kind!r} does not exist in TLS 1.3; use 'tls-exporter'")
-        self._negotiated()
-        self._insist("tls-exporter")
-        return self.export_keying_material("EXPORTER-Channel-Binding", b"", 32)
+        if kind == "tls-exporter":
+            self._negotiated()
+            self._insist("tls-exporter")
+        return super().channel_binding(kind)
 
     def _negotiated(self) -> Passed:
         if self._passed is None:

@@ -42,7 +42,8 @@ from tlsprovider.errors import (
     TLSError,
     TruncatedError,
 )
-from tlsprovider.handshake.steps import MAX_CHAIN, WANT_READ, Steps, _pause
+from tlsprovider.handshake.chain import MAX_CHAIN
+from tlsprovider.handshake.steps import WANT_READ, Steps, _pause
 from tlsprovider.iana import AlertDescription, HandshakeType, ProtocolVersion
 from tlsprovider.identity import Identity
 from tlsprovider.providers.hello import Offer, choose_identity, choose_version

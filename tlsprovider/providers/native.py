@@ -52,6 +52,8 @@ class NativeProvider:
         return engine
 
     def _check_versions(self, config: ClientConfig | ServerConfig) -> None:
+        if config.min_version is config.max_version is ProtocolVersion.TLSv1_3:
+            return
         for field, version in (("min_version", config.min_version), ("max_version", config.max_version)):
             if version is not ProtocolVersion.TLSv1_3:
                 raise refusal(str(version), self.name, f"{field}={str(version)!r}")

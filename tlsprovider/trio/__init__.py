@@ -8,8 +8,9 @@ Importing this package imports nothing heavy; each name below loads what it need
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tlsprovider.late import late_names
 
 if TYPE_CHECKING:
     from tlsprovider.trio.fleet import RedisFleet
@@ -31,26 +32,21 @@ __all__ = [
     "uninstall",
 ]
 
-_HOMES = {
-    "KeyServer": "tlsprovider.trio.keyserver",
-    "RedisFleet": "tlsprovider.trio.fleet",
-    "TLSListener": "tlsprovider.trio.listener",
-    "TLSStream": "tlsprovider.trio.stream",
-    "install": "tlsprovider.trio.installing",
-    "open_tls_listeners": "tlsprovider.trio.helpers",
-    "open_tls_stream": "tlsprovider.trio.helpers",
-    "serve_tls": "tlsprovider.trio.helpers",
-    "uninstall": "tlsprovider.trio.installing",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = late_names(
+    globals(),
+    {
+        "fleet": ("RedisFleet",),
+        "helpers": (
+            "open_tls_listeners",
+            "open_tls_stream",
+            "serve_tls",
+        ),
+        "installing": (
+            "install",
+            "uninstall",
+        ),
+        "keyserver": ("KeyServer",),
+        "listener": ("TLSListener",),
+        "stream": ("TLSStream",),
+    },
+)

@@ -27,21 +27,26 @@ if TYPE_CHECKING:
 
 __all__ = ["Carrier", "DescriptorCarrier", "Outbox", "SocketCarrier", "StreamCarrier", "TLSCarrier", "carrier_over"]
 
-SEAL_SIZE = 128 * 1024
+RECORD_SIZE = 16 * 1024
+"""Plaintext bytes that fit into one record (RFC 9846 section 5.1)."""
+SEAL_SIZE = 8 * RECORD_SIZE
 """Plaintext bytes that are sealed and sent at once: eight full records."""
-RECEIVE_SIZE = 128 * 1024
-"""Bytes asked of a socket at once: eight full records. More was not faster, less was slower."""
+RECEIVE_SIZE = 8 * (5 + RECORD_SIZE + 1 + 16)
+"""Bytes asked of a socket at once: eight full records, with header, content type and tag.
+
+A peer that sends those is then read without a rest that belongs to nothing. More was not faster, less was slower.
+"""
 
 Take: TypeAlias = Callable[[bytes | bytearray | memoryview], object]
 
 
 class Outbox:
-    """Bytes that have to leave in order. ``queued`` and ``sent`` count from the beginning of the connection."""
+    """Bytes that have to leave in order; ``queued`` and ``sent`` count them from the beginning of the connection."""
 
-    __slots__ = ("_unsent", "in_doubt", "queued", "sent")
+    __slots__ = ("in_doubt", "queued", "sent", "unsent")
 
     def __init__(self) -> None:
-        self._unsent: bytes | memoryview = b""
+        self.unsent: bytes | memoryview = b""
         self.queued = 0
         self.sent = 0
         self.in_doubt = False
@@ -52,16 +57,16 @@ class Outbox:
     def append(self, data: bytes) -> None:
         if data:
             # Joining copies, but only what a cancelled task left, or the handshake's last flight before the first data.
-            self._unsent = b"".join((self._unsent, data)) if self._unsent else data
+            self.unsent = b"".join((self.unsent, data)) if self.unsent else data
             self.queued += len(data)
 
     def head(self, size: int) -> bytes | memoryview:
         """The next bytes to leave, ``size`` of them at most."""
-        return memoryview(self._unsent)[:size] if size < len(self._unsent) else self._unsent
+        return memoryview(self.unsent)[:size] if size < len(self.unsent) else self.unsent
 
     def advance(self, count: int) -> None:
         """Forget the first ``count`` bytes: they have left."""
-        self._unsent = memoryview(self._unsent)[count:] if count < len(self._unsent) else b""
+        self.unsent = memoryview(self.unsent)[count:] if count < len(self.unsent) else b""
         self.sent += count
 
 
@@ -74,6 +79,9 @@ class Carrier(Protocol):
 
     async def send(self, outbox: Outbox, size: int) -> bool:
         """Send the first ``size`` bytes of the outbox, which holds that many."""
+
+    def send_nowait(self, outbox: Outbox) -> None:
+        """Send what can be sent without waiting; nothing where that can't be known."""
 
     async def receive(self, take: Take) -> bool:
         """Hand whatever arrives next to ``take``, which must not keep it; something empty at the end.
@@ -137,13 +145,22 @@ class DescriptorCarrier:
             if outbox.sent >= end:
                 return waited
             # Less than all means that the socket is full.
-            await trio.lowlevel.wait_writable(self.socket)
+            await trio.lowlevel.wait_writable(self.socket.fileno())
             waited = True
+
+    def send_nowait(self, outbox: Outbox) -> None:
+        try:
+            outbox.advance(os.write(self.socket.fileno(), outbox.unsent))
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            outbox.in_doubt = True
+            raise_for(error)
 
     async def receive(self, take: Take) -> bool:
         waited = False
         while not self._receive(take):
-            await trio.lowlevel.wait_readable(self.socket)
+            await trio.lowlevel.wait_readable(self.socket.fileno())
             waited = True
         return waited
 
@@ -181,6 +198,9 @@ class SocketCarrier:
             outbox.advance(sent)
             size -= sent
         return True
+
+    def send_nowait(self, outbox: Outbox) -> None:
+        pass
 
     async def receive(self, take: Take) -> bool:
         try:
@@ -220,6 +240,9 @@ class StreamCarrier:
         outbox.advance(size)
         return True
 
+    def send_nowait(self, outbox: Outbox) -> None:
+        pass
+
     async def receive(self, take: Take) -> bool:
         take(await self._stream.receive_some())
         return True
@@ -257,6 +280,9 @@ class TLSCarrier:
             size -= self._handed
             self._handed = 0
         return True
+
+    def send_nowait(self, outbox: Outbox) -> None:
+        pass
 
     async def receive(self, take: Take) -> bool:
         take(await self._stream.receive_some())

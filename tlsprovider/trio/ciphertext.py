@@ -93,6 +93,19 @@ class Ciphertext:
         finally:
             turn.give()
 
+    def _flush_nowait(self) -> bool:
+        """Send what is outgoing, if that needs no waiting; whether all of it has left.
+
+        Nearly always it has. There is no ``await`` in here, so the send turn has to be free but needn't be taken.
+        """
+        outbox = self._outbox
+        if self._send_turn.taken or outbox.in_doubt:
+            return False
+        outbox.append(self._engine.process_outgoing())
+        if outbox.unsent:
+            self._carrier.send_nowait(outbox)
+        return not outbox.unsent
+
     async def _say_last_words(self, seconds: float | None) -> None:
         """Try to send what is left, for so long (None: no limit), unless another task is sending: it takes them along.
 

@@ -65,7 +65,8 @@ class Handshaking(Ciphertext):
             self._outbox.append(self._engine.process_outgoing())
             self._flight_end = self._outbox.queued
             self._handshake_done = True
-            if self._engine.is_server:
+            if self._engine.is_server and not self._engine.pending:
+                # Where a request came with the Finished, its answer acknowledges both.
                 acknowledge_now(getattr(self._carrier, "socket", None))
             return False
         try:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import logging
 import math
+import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -49,7 +51,11 @@ async def open_tls_stream(
     See :class:`~tlsprovider.trio.TLSStream` and :func:`trio.open_tcp_stream` for the rest.
     """
     config = _default_config() if config is None else config
-    transport_stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=happy_eyeballs_delay)
+    family = _family_of(host)
+    if family is None or not isinstance(port, int):
+        transport_stream = await trio.open_tcp_stream(host, port, happy_eyeballs_delay=happy_eyeballs_delay)
+    else:
+        transport_stream = await _connect(family, str(host), port)
     try:
         stream = TLSStream(
             transport_stream,
@@ -63,6 +69,31 @@ async def open_tls_stream(
         raise
     tell_port(stream.engine, port)
     return stream
+
+
+def _family_of(host: str | bytes) -> int | None:
+    """That of an IP address; None for whatever else ``host`` may be."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with suppress(OSError, TypeError, ValueError):
+            socket.inet_pton(family, host)  # type: ignore[arg-type]
+            return family
+    return None
+
+
+async def _connect(family: int, address: str, port: int) -> trio.SocketStream:
+    """As trio.open_tcp_stream, in half the time: there need not be a race where only one can take part."""
+    transport_socket = trio.socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        await transport_socket.connect((address, port))
+    except OSError as error:
+        transport_socket.close()
+        where = f"[{address}]:{port}" if family == socket.AF_INET6 else f"{address}:{port}"
+        failed = f"all attempts to connect to {where} failed"
+        raise OSError(failed) from ExceptionGroup(failed, [error])
+    except BaseException:
+        transport_socket.close()
+        raise
+    return trio.SocketStream(transport_socket)
 
 
 @lru_cache(maxsize=1)

@@ -32,7 +32,7 @@ from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.errors import ClosedByPeer, MisuseError, TLSError, TruncatedError, UnsupportedByProvider, WantRead
 from tlsprovider.interfaces import ITLSProvider
 from tlsprovider.trio.answers import address_of
-from tlsprovider.trio.carrier import SEAL_SIZE, Carrier, TLSCarrier, carrier_over
+from tlsprovider.trio.carrier import RECORD_SIZE, SEAL_SIZE, Carrier, TLSCarrier, carrier_over
 from tlsprovider.trio.ciphertext import LAST_WORDS_SECONDS
 from tlsprovider.trio.handshaking import Handshaking
 from tlsprovider.trio.negotiated import Negotiated
@@ -42,8 +42,6 @@ __all__ = ["TLSStream"]
 
 T_Stream = TypeVar("T_Stream", bound=trio.abc.Stream)
 
-RECORD_SIZE = 16 * 1024
-"""Plaintext bytes that fit into one record (RFC 9846 section 5.1)."""
 UNREAD_LIMIT = 1024 * 1024
 """Bytes that unwrap() keeps for later when the peer says more before its close_notify."""
 
@@ -134,7 +132,7 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
             if not self._handshake_done:
                 await self._handshake()
                 self._check_sending()
-            if len(self._outbox) >= SEAL_SIZE:
+            if len(self._outbox.unsent) >= SEAL_SIZE:
                 # Cancelled sends have left much. Without this, one that is repeated would fill the memory.
                 await self._flush()
                 self._check_sending()
@@ -147,7 +145,7 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
                         await self._fail(error)
                     position += count
                     self._sealed += count
-                if not await self._flush():
+                if self._flush_nowait() or not await self._flush():
                     await trio.lowlevel.cancel_shielded_checkpoint()
                 if position >= end:
                     return
@@ -213,7 +211,8 @@ class TLSStream(Handshaking, Negotiated, trio.abc.HalfCloseableStream, Generic[T
         ``b""`` when the peer has said that it sends no more. A connection that ends without saying so raises
         :exc:`trio.BrokenResourceError` from a :exc:`~tlsprovider.TruncatedError`, unless ``https_compatible``.
         """
-        max_bytes = check_max_bytes(max_bytes)
+        if max_bytes is not None:
+            max_bytes = check_max_bytes(max_bytes)
         self._begin_receiving()
         try:
             self._used = True

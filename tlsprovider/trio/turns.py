@@ -6,8 +6,6 @@ taken several times in every operation of a stream.
 
 from __future__ import annotations
 
-from typing import Final
-
 import trio
 
 __all__ = ["Turn"]
@@ -20,7 +18,8 @@ class Turn:
 
     def __init__(self) -> None:
         self.taken = False
-        self._waiting: Final = trio.lowlevel.ParkingLot()
+        # Made when somebody waits, which is rare: it takes more memory than all else in here.
+        self._waiting: trio.lowlevel.ParkingLot | None = None
 
     def take_nowait(self) -> bool:
         """Take the turn if nobody has it; whether it was taken."""
@@ -33,6 +32,8 @@ class Turn:
         """Take the turn, after everybody who asked before; whether that needed waiting."""
         if self.take_nowait():
             return False
+        if self._waiting is None:
+            self._waiting = trio.lowlevel.ParkingLot()
         await self._waiting.park()
         return True
 

@@ -6,8 +6,9 @@ is first used. Endpoint strings with the prefix ``tlsp:`` are described in :mod:
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tlsprovider.late import late_names
 
 if TYPE_CHECKING:
     from tlsprovider.twisted.context import ContextFactory
@@ -33,28 +34,25 @@ __all__ = [
     "uninstall",
 ]
 
-_HOMES = {
-    "AgentEndpoints": "tlsprovider.twisted.web",
-    "ContextFactory": "tlsprovider.twisted.context",
-    "HTTPSPolicy": "tlsprovider.twisted.web",
-    "KeyServer": "tlsprovider.twisted.keyserver",
-    "RedisFleet": "tlsprovider.twisted.fleet",
-    "TLSClientEndpoint": "tlsprovider.twisted.endpoints",
-    "TLSFactory": "tlsprovider.twisted.factory",
-    "TLSProtocol": "tlsprovider.twisted.protocol",
-    "TLSServerEndpoint": "tlsprovider.twisted.endpoints",
-    "install": "tlsprovider.twisted.installing",
-    "uninstall": "tlsprovider.twisted.installing",
-}
-
-
-def __getattr__(name: str) -> object:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_HOMES[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = late_names(
+    globals(),
+    {
+        "context": ("ContextFactory",),
+        "endpoints": (
+            "TLSClientEndpoint",
+            "TLSServerEndpoint",
+        ),
+        "factory": ("TLSFactory",),
+        "fleet": ("RedisFleet",),
+        "installing": (
+            "install",
+            "uninstall",
+        ),
+        "keyserver": ("KeyServer",),
+        "protocol": ("TLSProtocol",),
+        "web": (
+            "AgentEndpoints",
+            "HTTPSPolicy",
+        ),
+    },
+)

@@ -36,13 +36,13 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from tlsprovider.errors import ConfigError, HookError, TLSError, TruncatedError, WantRead
+from tlsprovider.errors import HookError, TLSError, TruncatedError, WantRead
 from tlsprovider.questions import Question, WantAnswer
 from tlsprovider.quick_ack import acknowledge_now
 from tlsprovider.twisted.answers import Pursuit, address_of
 from tlsprovider.twisted.declarations import declare_as
-from tlsprovider.twisted.engines import as_shown, lend_to_transport, make_engine
-from tlsprovider.twisted.flow import ProducerGate, send_now, sends_now
+from tlsprovider.twisted.engines import as_shown, lend_to_transport, log_refusal, make_engine
+from tlsprovider.twisted.flow import FULL_READ, ProducerGate, read_more, send_now, sends_now
 
 if TYPE_CHECKING:
     from tlsprovider.interfaces import IEngine
@@ -55,8 +55,6 @@ CLOSE_TIMEOUT = 10.0
 """Seconds to wait for the peer's close_notify after ours, unless told otherwise."""
 SEAL_AT = 65536
 """So many bytes of plaintext are sealed at once: four full records, and as much as a TCP transport likes to hold."""
-SEND_NOW = 16384
-"""What is no longer is sent at once. More is faster through the transport's buffer, which pauses producers early."""
 
 log = Logger()
 
@@ -92,6 +90,7 @@ class TLSConnection(Protocol):
     _read_closed = False
     _write_close_untold = False
     _pending_size = 0
+    _large_sends = 0
     _producer: ProducerGate | None = None
     _question: Question[Any] | None = None
     _pursuit: Pursuit | None = None
@@ -120,7 +119,9 @@ class TLSConnection(Protocol):
         try:
             self._engine, self._connection = make_engine(self)
         except Exception as problem:
-            self._refuse(problem)
+            # Nothing can be said to the peer, but it must not be left waiting either.
+            log_refusal(problem, transport.getPeer())
+            self.failVerification(Failure(problem))
             return
         if self._engine.is_server:
             self._engine.peer_address = address_of(transport)
@@ -134,20 +135,18 @@ class TLSConnection(Protocol):
         if not self._finished:
             self._drive()
 
-    def _refuse(self, problem: Exception) -> None:
-        """There is no engine: nothing can be said to the peer, but it must not be left waiting either."""
-        peer = self.transport.getPeer()
-        if isinstance(problem, ConfigError):
-            log.error("TLS with {peer} can't begin: {problem}", peer=peer, problem=problem)
-        else:
-            log.failure("TLS with {peer} can't begin", Failure(problem), peer=peer)
-        self.failVerification(Failure(problem))
-
     def dataReceived(self, data: bytes) -> None:
         if self._finished or self._read_closed or self._engine is None:
             return
         self._engine.process_incoming(data)
         self._drive()
+        if len(data) >= FULL_READ and self._sends_now:
+            for more in read_more(self.transport, self._is_reading):
+                self._engine.process_incoming(more)
+                self._drive()
+
+    def _is_reading(self) -> bool:
+        return self._reading and not (self._finished or self._read_closed or self._gone)
 
     def readConnectionLost(self) -> None:
         """The transport's bytes have ended (``IHalfCloseableProtocol``).
@@ -315,7 +314,7 @@ class TLSConnection(Protocol):
             return
         try:
             if self._pending and self._handshake_done:
-                data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
+                data = b"".join(self._pending)
                 self._pending.clear()
                 self._pending_size = 0
                 engine.write(data)
@@ -328,8 +327,8 @@ class TLSConnection(Protocol):
         outgoing = engine.process_outgoing()
         if outgoing and not self._gone:
             # The reset of a peer that has closed and gone is an error to a transport that isn't closing yet.
-            if self._sends_now and len(outgoing) <= SEND_NOW and not engine.close_received:
-                send_now(self.transport, outgoing)
+            if self._sends_now and not engine.close_received:
+                self._large_sends = send_now(self.transport, outgoing, self._large_sends)
             else:
                 self.transport.write(outgoing)
         if self._closing and engine.close_sent:

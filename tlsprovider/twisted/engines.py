@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import INegotiated
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from tlsprovider.config import ClientConfig, ServerConfig
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
     from tlsprovider.interfaces import IEngine, ITLSProvider
     from tlsprovider.twisted.connection import TLSConnection
 
-__all__ = ["as_shown", "check_side", "lend_to_transport", "make_engine", "new_engine"]
+__all__ = ["as_shown", "check_side", "lend_to_transport", "log_refusal", "make_engine", "new_engine"]
+
+log = Logger()
 
 
 def check_side(config: object, hostname: str | None) -> None:
@@ -46,6 +50,14 @@ def make_engine(protocol: TLSConnection) -> tuple[IEngine, Any]:
     from tlsprovider.twisted.stock import take_connection
 
     return take_connection(protocol)
+
+
+def log_refusal(problem: Exception, peer: object) -> None:
+    """Say that there will be no TLS with ``peer``; a mistake in the configuration needs no traceback."""
+    if isinstance(problem, ConfigError):
+        log.error("TLS with {peer} can't begin: {problem}", peer=peer, problem=problem)
+    else:
+        log.failure("TLS with {peer} can't begin", Failure(problem), peer=peer)
 
 
 def as_shown(problem: TLSError, engine: IEngine, connection: Any) -> Exception:

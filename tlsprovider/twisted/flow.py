@@ -1,15 +1,28 @@
-"""Between an application's producer and the transport that its bytes go to."""
+"""Between the application and the transport: its producer, and what goes past the reactor to and from TCP."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from twisted.internet._producer_helpers import _PullToPush
 from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.tcp import Connection
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["ProducerGate", "send_now", "sends_now"]
+__all__ = ["FULL_READ", "ProducerGate", "read_more", "send_now", "sends_now"]
+
+SMALL: Final = 16_384
+LARGE: Final = 131_072
+MAX_LARGE_SENDS: Final = 2
+FULL_READ: Final = 65536
+"""So much is read by a TCP transport at a time; then there is more in its socket."""
+MORE_READS: Final = 4
+"""How often more is read in the same turn: enough for all that a peer sends in two, or what waits would grow old."""
+MORE: Final = 131_000
+"""A little less than 128 KiB: what is larger glibc takes from the system each time, and gives back."""
 
 
 def sends_now(transport: object) -> bool:
@@ -17,20 +30,54 @@ def sends_now(transport: object) -> bool:
     return isinstance(transport, Connection) and not transport.TLS
 
 
-def send_now(transport: Any, data: bytes) -> None:
+def send_now(transport: Any, data: bytes, large_sends: int = 0) -> int:
     """``transport.write(data)``, but without waiting for the reactor to say that the socket takes it.
 
     Nearly always it does, as nothing was sent for a while; asking the reactor first takes longer than sending. What the
     socket doesn't take goes the usual way, and so does everything if anything is waiting already, or has gone wrong.
+
+    ``large_sends`` is how many large pieces in a row were sent like this before, and so is what is returned. After a
+    few the transport's buffer has its turn: it lets a producer pause, and everybody else's connections do something.
     """
-    if transport.connected and not transport._tempDataBuffer and len(transport.dataBuffer) == transport.offset:
+    length = len(data)
+    if length > SMALL:
+        large_sends = (large_sends + 1) % (MAX_LARGE_SENDS + 1)
+    if (
+        (length <= SMALL or (large_sends and length <= LARGE))
+        and transport.connected
+        and not transport._tempDataBuffer
+        and len(transport.dataBuffer) == transport.offset
+    ):
         sent = transport.writeSomeData(data)
-        if sent == len(data):
-            return
+        if sent == length:
+            return large_sends
         # Otherwise it may also be an exception, which the reactor will find as well.
         if isinstance(sent, int):
             data = data[sent:]
     transport.write(data)
+    return large_sends
+
+
+def read_more(transport: Any, wanted: Callable[[], bool]) -> Iterator[bytes]:
+    """What else the transport's socket has, as long as it is ``wanted``, without waiting for the reactor to say so.
+
+    It stops when there is nothing, and at the end, which the reactor finds as well when it looks again. A failure it
+    would not find: a socket tells of it once.
+    """
+    for _ in range(MORE_READS):
+        if not wanted():
+            return
+        try:
+            data: bytes = transport.socket.recv(MORE)
+        except BlockingIOError:
+            return
+        except OSError:
+            transport.reactor.callLater(0, transport.connectionLost, Failure(CONNECTION_LOST))
+            return
+        if data:
+            yield data
+        if len(data) < MORE:
+            return
 
 
 @implementer(IPushProducer)

@@ -9,21 +9,34 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import Any
 
 from tlsprovider.errors import Fault, PeerFault
 
-__all__ = ["Reader", "u8", "u16", "u16_list", "u24", "u32", "vector8", "vector16", "vector24"]
+__all__ = [
+    "Reader",
+    "u8",
+    "u16",
+    "u16_list",
+    "u16s",
+    "u24",
+    "u32",
+    "vector8",
+    "vector16",
+    "vector24",
+    "whole_vector16",
+]
 
 
 class Reader:
     """Reads ``data`` from front to back; ``what``, as text, names it in errors."""
 
-    __slots__ = ("_data", "_end", "_position", "_what")
+    __slots__ = ("_data", "_end", "_what", "position")
 
     def __init__(self, data: bytes, what: object, position: int = 0) -> None:
         self._data = data
         self._what = what
-        self._position = position
+        self.position = position
         self._end = len(data)
 
     def fault(self, detail: str) -> PeerFault:
@@ -31,26 +44,35 @@ class Reader:
 
     def take(self, length: int) -> bytes:
         """The next ``length`` bytes."""
-        start = self._position
+        start = self.position
         stop = start + length
         if stop > self._end:
             raise self.fault("is cut short")
-        self._position = stop
+        self.position = stop
         return self._data[start:stop]
 
+    def unpack(self, form: struct.Struct) -> tuple[Any, ...]:
+        """Numbers and bytes of fixed sizes, as many at once as ``form`` has."""
+        start = self.position
+        stop = start + form.size
+        if stop > self._end:
+            raise self.fault("is cut short")
+        self.position = stop
+        return form.unpack_from(self._data, start)
+
     def u8(self) -> int:
-        position = self._position
+        position = self.position
         if position >= self._end:
             raise self.fault("is cut short")
-        self._position = position + 1
+        self.position = position + 1
         return self._data[position]
 
     def u16(self) -> int:
-        position = self._position
+        position = self.position
         stop = position + 2
         if stop > self._end:
             raise self.fault("is cut short")
-        self._position = stop
+        self.position = stop
         return self._data[position] << 8 | self._data[position + 1]
 
     def u24(self) -> int:
@@ -61,45 +83,69 @@ class Reader:
 
     def vector8(self, least: int = 0, most: int = 0xFF) -> bytes:
         """``opaque name<least..most>`` with one byte of length."""
-        return self._vector(1, least, most)
+        return self._vector(self.u8(), least, most)
 
     def vector16(self, least: int = 0, most: int = 0xFFFF) -> bytes:
-        return self._vector(2, least, most)
-
-    def vector24(self, least: int = 0, most: int = 0xFFFFFF) -> bytes:
-        return self._vector(3, least, most)
-
-    def _vector(self, length_bytes: int, least: int, most: int) -> bytes:
-        data = self._data
-        start = self._position + length_bytes
-        # When it is cut short inside the length, so is what comes behind it.
-        length = int.from_bytes(data[self._position : start], "big")
-        stop = start + length
-        if start <= self._end and not least <= length <= most:
-            raise self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
-        if stop > self._end:
+        # As _vector() does it; the most frequent of all, so it has no call within.
+        start, end, data = self.position + 2, self._end, self._data
+        if start > end:
             raise self.fault("is cut short")
-        self._position = stop
+        length = data[start - 2] << 8 | data[start - 1]
+        stop = start + length
+        if stop > end or not least <= length <= most:
+            raise self._bad_vector(length, least, most)
+        self.position = stop
         return data[start:stop]
 
-    def u16_list(self, *, length_bytes: int = 2) -> tuple[int, ...]:
-        """``uint16 name<2..>``: at least one number."""
-        block = self.vector16(2) if length_bytes == 2 else self.vector8(2)
-        if len(block) % 2:
-            raise self.fault("has a list of 16 bit numbers with an odd length")
-        return struct.unpack(f">{len(block) // 2}H", block)
+    def vector24(self, least: int = 0, most: int = 0xFFFFFF) -> bytes:
+        return self._vector(self.u24(), least, most)
+
+    def _vector(self, length: int, least: int, most: int) -> bytes:
+        start = self.position
+        stop = start + length
+        if stop > self._end or not least <= length <= most:
+            raise self._bad_vector(length, least, most)
+        self.position = stop
+        return self._data[start:stop]
+
+    def _bad_vector(self, length: int, least: int, most: int) -> PeerFault:
+        if least <= length <= most:
+            return self.fault("is cut short")
+        return self.fault(f"has a vector of {length} bytes where {least} to {most} are allowed")
+
+    def u16_list(self) -> tuple[int, ...]:
+        """``uint16 name<2..2^16-2>``: at least one number."""
+        return u16s(self.vector16(2), self._what)
 
     @property
     def more(self) -> bool:
-        return self._position < self._end
+        return self.position < self._end
 
     def rest(self) -> bytes:
-        return self.take(self._end - self._position)
+        return self.take(self._end - self.position)
 
     def end(self) -> None:
         """Insist that everything was read: trailing bytes are a decode_error (section 4.3)."""
-        if self._position != self._end:
-            raise self.fault(f"has {self._end - self._position} bytes too many")
+        if self.position != self._end:
+            raise self.fault(f"has {self._end - self.position} bytes too many")
+
+
+def whole_vector16(data: bytes, what: object, least: int = 0) -> bytes:
+    """``opaque name<least..2^16-1>`` that is all of ``data``: the content of most extensions."""
+    length = len(data) - 2
+    if length >= least and int.from_bytes(data[:2], "big") == length:
+        return data[2:]
+    reader = Reader(data, what)
+    content = reader.vector16(least)
+    reader.end()
+    return content
+
+
+def u16s(block: bytes, what: object) -> tuple[int, ...]:
+    """The numbers of a list whose length has been read."""
+    if len(block) % 2:
+        raise Reader(block, what).fault("has a list of 16 bit numbers with an odd length")
+    return struct.unpack(f">{len(block) // 2}H", block)
 
 
 def u8(number: int) -> bytes:

@@ -7,20 +7,21 @@ were never asked, so that no reader of a message has to.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
-from enum import Flag, auto
+import struct
+from collections.abc import Iterable, Mapping
+from enum import IntFlag, auto
 from typing import Final, NamedTuple
 
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u16s, u32, vector8, vector16, whole_vector16
 
-__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block"]
+__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries"]
 
 Extensions = Mapping[int, bytes]
 
 
-class In(Flag):
+class In(IntFlag):
     """Messages that carry extensions, by the abbreviations of section 4.3."""
 
     CH = auto()
@@ -75,12 +76,20 @@ _RULES: Final = {
 }
 
 
+# The number of an extension, and the length of its content.
+_ENTRY: Final = struct.Struct(">HH")
+
+
+def encode_entries(extensions: Iterable[tuple[int, bytes]]) -> bytes:
+    """Extensions without the length of the block, to be put together from parts."""
+    return b"".join([_ENTRY.pack(number, len(content)) + content for number, content in extensions])
+
+
 def encode_block(extensions: Iterable[tuple[int, bytes]]) -> bytes:
-    entries = [number.to_bytes(2, "big") + len(content).to_bytes(2, "big") + content for number, content in extensions]
-    return vector16(b"".join(entries))
+    return vector16(encode_entries(extensions))
 
 
-def decode_block(reader: Reader, message: In, offered: Container[int] | None = None) -> dict[int, bytes]:
+def decode_block(reader: Reader, message: In, offered: frozenset[int] | None = None) -> dict[int, bytes]:
     """Read an extension block out of ``reader`` and hold it against the table.
 
     ``offered``: for an answer, the extensions that this side sent; None for a request (then unknown ones are ignored
@@ -96,17 +105,20 @@ def decode_block(reader: Reader, message: In, offered: Container[int] | None = N
         start = position + 4
         if start > end:
             raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
-        number = block[position] << 8 | block[position + 1]
-        position = start + (block[position + 2] << 8 | block[position + 3])
+        number, length = _ENTRY.unpack_from(block, position)
+        position = start + length
         if position > end:
             raise PeerFault(Fault.DECODE_ERROR, f"{name} is cut short")
         if number in extensions:
             raise PeerFault(Fault.DUPLICATE_EXTENSION, str(X(number)))
         extensions[number] = block[start:position]
-        if number in forbidden:
-            raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(number)} in {message.name}")
-        if offered is not None and number not in offered and not (number == X.cookie and message is In.HRR):
-            raise PeerFault(Fault.UNSOLICITED_EXTENSION, f"{X(number)} in {message.name}")
+    if not forbidden.isdisjoint(extensions):
+        first = next(number for number in extensions if number in forbidden)
+        raise PeerFault(Fault.MISPLACED_EXTENSION, f"{X(first)} in {message.name}")
+    if offered is not None and not offered.issuperset(extensions):
+        for number in extensions:
+            if number not in offered and not (number == X.cookie and message is In.HRR):
+                raise PeerFault(Fault.UNSOLICITED_EXTENSION, f"{X(number)} in {message.name}")
     return extensions
 
 
@@ -120,18 +132,15 @@ def encode_server_name(name: str) -> bytes:
 
 def decode_server_name(content: bytes) -> str:
     """The one DNS name asked for, in lower case."""
-    outer = Reader(content, "server_name")
-    names = Reader(outer.vector16(1), "server_name")
-    outer.end()
-    if names.u8() != 0:
-        raise names.fault("has a name that is not a DNS name")
-    raw = names.vector16(1)
+    names = whole_vector16(content, "server_name", 1)
+    if names[0] != 0:
+        raise Reader(names, "server_name").fault("has a name that is not a DNS name")
     # "MUST NOT contain more than one name of the same name_type", and only one type was ever defined.
-    names.end()
+    raw = whole_vector16(names[1:], "server_name", 1)
     # A zero byte or control character in a name is an attack on whoever logs or compares it, never a name.
-    if not raw.isascii() or not raw.decode("ascii").isprintable():
-        raise names.fault("is not a DNS name in ASCII")
-    return raw.decode("ascii").lower()
+    if not raw.isascii() or not (name := raw.decode("ascii")).isprintable():
+        raise Reader(raw, "server_name").fault("is not a DNS name in ASCII")
+    return name.lower()
 
 
 def encode_u16s(numbers: Iterable[int]) -> bytes:
@@ -140,10 +149,7 @@ def encode_u16s(numbers: Iterable[int]) -> bytes:
 
 
 def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
-    reader = Reader(content, number)
-    numbers = reader.u16_list()
-    reader.end()
-    return numbers
+    return u16s(whole_vector16(content, number, 2), number)
 
 
 def encode_alpn(names: Iterable[str]) -> bytes:
@@ -152,9 +158,8 @@ def encode_alpn(names: Iterable[str]) -> bytes:
 
 
 def decode_alpn(content: bytes) -> tuple[str, ...]:
-    outer = Reader(content, "application_layer_protocol_negotiation")
-    names = Reader(outer.vector16(2), "application_layer_protocol_negotiation")
-    outer.end()
+    name = "application_layer_protocol_negotiation"
+    names = Reader(whole_vector16(content, name, 2), name)
     found: list[str] = []
     while names.more:
         found.append(names.vector8(1).decode("latin-1"))
@@ -167,17 +172,16 @@ def encode_offered_versions(versions: Iterable[int]) -> bytes:
 
 def decode_offered_versions(content: bytes) -> tuple[int, ...]:
     reader = Reader(content, "supported_versions")
-    versions = reader.u16_list(length_bytes=1)
+    versions = reader.vector8(2)
     reader.end()
-    return versions
+    return u16s(versions, "supported_versions")
 
 
 def decode_selected_u16(content: bytes, number: X) -> int:
     """selected_version (section 4.3.1), and selected_group of HelloRetryRequest (4.3.8)."""
-    reader = Reader(content, number)
-    value = reader.u16()
-    reader.end()
-    return value
+    if len(content) != 2:
+        raise Reader(content, number).fault(f"has {len(content)} bytes instead of 2")
+    return content[0] << 8 | content[1]
 
 
 def encode_key_share(group: int, share: bytes) -> bytes:
@@ -186,29 +190,24 @@ def encode_key_share(group: int, share: bytes) -> bytes:
 
 
 def decode_key_share(content: bytes) -> tuple[int, bytes]:
-    reader = Reader(content, "key_share")
-    entry = (reader.u16(), reader.vector16(1))
-    reader.end()
-    return entry
+    # Whatever is cut short before the share has no share either.
+    return int.from_bytes(content[:2], "big"), whole_vector16(content[2:], "key_share", 1)
 
 
 def encode_key_shares(shares: Iterable[tuple[int, bytes]]) -> bytes:
     return vector16(b"".join([encode_key_share(group, share) for group, share in shares]))
 
 
-def decode_key_shares(content: bytes) -> tuple[tuple[int, bytes], ...]:
-    outer = Reader(content, "key_share")
-    entries = Reader(outer.vector16(), "key_share")
-    outer.end()
-    shares: list[tuple[int, bytes]] = []
-    seen: set[int] = set()
+def decode_key_shares(content: bytes) -> dict[int, bytes]:
+    """Shares by their groups, in the client's order."""
+    entries = Reader(whole_vector16(content, "key_share"), "key_share")
+    shares: dict[int, bytes] = {}
     while entries.more:
         group, share = entries.u16(), entries.vector16(1)
-        if group in seen:
+        if group in shares:
             raise PeerFault(Fault.KEY_SHARE_DUPLICATE)
-        seen.add(group)
-        shares.append((group, share))
-    return tuple(shares)
+        shares[group] = share
+    return shares
 
 
 def encode_cookie(cookie: bytes) -> bytes:
@@ -216,10 +215,7 @@ def encode_cookie(cookie: bytes) -> bytes:
 
 
 def decode_cookie(content: bytes) -> bytes:
-    reader = Reader(content, "cookie")
-    cookie = reader.vector16(1)
-    reader.end()
-    return cookie
+    return whole_vector16(content, "cookie", 1)
 
 
 def encode_authorities(names: Iterable[bytes]) -> bytes:
@@ -228,9 +224,7 @@ def encode_authorities(names: Iterable[bytes]) -> bytes:
 
 
 def decode_authorities(content: bytes) -> tuple[bytes, ...]:
-    outer = Reader(content, "certificate_authorities")
-    names = Reader(outer.vector16(3), "certificate_authorities")
-    outer.end()
+    names = Reader(whole_vector16(content, "certificate_authorities", 3), "certificate_authorities")
     found: list[bytes] = []
     while names.more:
         found.append(names.vector16(1))
@@ -330,9 +324,7 @@ def decode_ocsp_response(content: bytes) -> bytes:
 
 def decode_scts(content: bytes) -> tuple[bytes, ...]:
     """SignedCertificateTimestampList, RFC 6962 section 3.3."""
-    outer = Reader(content, "signed_certificate_timestamp")
-    entries = Reader(outer.vector16(1), "signed_certificate_timestamp")
-    outer.end()
+    entries = Reader(whole_vector16(content, "signed_certificate_timestamp", 1), "signed_certificate_timestamp")
     found: list[bytes] = []
     while entries.more:
         found.append(entries.vector16(1))

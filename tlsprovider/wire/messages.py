@@ -6,7 +6,8 @@ keeps its bytes: the transcript hashes those, never a second encoding.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import struct
+from collections.abc import Iterable
 from typing import ClassVar, Final, Self
 
 import attrs
@@ -14,7 +15,8 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
-from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24
+from tlsprovider.values import value
+from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24, whole_vector16
 from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
 
 __all__ = [
@@ -36,6 +38,10 @@ __all__ = [
 
 HEADER_LENGTH: Final = 4
 LEGACY_VERSION: Final = int(ProtocolVersion.TLSv1_2)
+_LEGACY_VERSION: Final = u16(LEGACY_VERSION)
+# legacy_version and random; cipher_suite and legacy_compression_method.
+_HELLO_FRONT: Final = struct.Struct(">H32s")
+_CHOICES: Final = struct.Struct(">HB")
 
 # SHA-256 of "HelloRetryRequest", section 4.2.3.
 HELLO_RETRY_RANDOM: Final = bytes.fromhex("CF21AD74E59A6111BE1D8C021E65B891C2A211167ABB8C5E079E09E2C8A8339C")
@@ -48,7 +54,7 @@ def encode_message(kind: HandshakeType, body: bytes) -> bytes:
     return (kind << 24 | len(body)).to_bytes(HEADER_LENGTH, "big") + body
 
 
-@attrs.frozen
+@value
 class ClientHello:
     """Section 4.2.2. ``extensions`` is None for an old client's hello that ends before them."""
 
@@ -65,7 +71,8 @@ class ClientHello:
     @classmethod
     def decode(cls, data: bytes) -> Self:
         reader = Reader(data, "ClientHello", HEADER_LENGTH)
-        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
+        version, random = reader.unpack(_HELLO_FRONT)
+        session_id = reader.vector8(0, 32)
         cipher_suites, compression = reader.u16_list(), reader.vector8(1)
         extensions = decode_block(reader, In.CH) if reader.more else None
         reader.end()
@@ -78,7 +85,7 @@ class ClientHello:
         """``extension_block`` comes encoded, because most of it depends on the configuration alone."""
         return encode_message(
             HandshakeType.client_hello,
-            u16(LEGACY_VERSION)
+            _LEGACY_VERSION
             + random
             + vector8(session_id)
             + vector16(u16_list(cipher_suites))
@@ -87,7 +94,7 @@ class ClientHello:
         )
 
 
-@attrs.frozen
+@value
 class ServerHello:
     """Sections 4.2.3 and 4.2.4: a HelloRetryRequest is a ServerHello with a special random."""
 
@@ -106,24 +113,24 @@ class ServerHello:
         return self.random == HELLO_RETRY_RANDOM
 
     @classmethod
-    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+    def decode(cls, data: bytes, offered: frozenset[int]) -> Self:
         """``offered``: the extensions of our ClientHello.
 
         What an older server sends is read as far as the version takes, so that the fault can say what it is: its
         extensions follow other rules, and are not held against this version's table.
         """
         reader = Reader(data, "ServerHello", HEADER_LENGTH)
-        version, random, session_id = reader.u16(), reader.take(32), reader.vector8(0, 32)
-        suite, compression = reader.u16(), reader.u8()
+        version, random = reader.unpack(_HELLO_FRONT)
+        session_id = reader.vector8(0, 32)
+        suite, compression = reader.unpack(_CHOICES)
         if not reader.more:
             return cls(version, random, session_id, suite, compression, {}, data)
-        block = reader.rest()
-        reader = Reader(block, "ServerHello")
+        start = reader.position
         message = In.HRR if random == HELLO_RETRY_RANDOM else In.SH
         try:
             extensions = decode_block(reader, message, offered)
         except PeerFault:
-            if _names_version(block):
+            if _names_version(data[start:]):
                 raise
             extensions = {}
         else:
@@ -136,7 +143,7 @@ class ServerHello:
     def encode(random: bytes, session_id: bytes, cipher_suite: int, extensions: Iterable[tuple[int, bytes]]) -> bytes:
         return encode_message(
             HandshakeType.server_hello,
-            u16(LEGACY_VERSION) + random + vector8(session_id) + u16(cipher_suite) + b"\x00" + encode_block(extensions),
+            _LEGACY_VERSION + random + vector8(session_id) + u16(cipher_suite) + b"\x00" + encode_block(extensions),
         )
 
 
@@ -153,7 +160,7 @@ def _names_version(block: bytes) -> bool:
     return False
 
 
-@attrs.frozen
+@value
 class EncryptedExtensions:
     """Section 4.4.1."""
 
@@ -162,7 +169,7 @@ class EncryptedExtensions:
     extensions: Extensions
 
     @classmethod
-    def decode(cls, data: bytes, offered: Container[int]) -> Self:
+    def decode(cls, data: bytes, offered: frozenset[int]) -> Self:
         reader = Reader(data, "EncryptedExtensions", HEADER_LENGTH)
         extensions = decode_block(reader, In.EE, offered)
         reader.end()
@@ -172,7 +179,7 @@ class EncryptedExtensions:
         return encode_message(self.kind, encode_block(self.extensions.items()))
 
 
-@attrs.frozen
+@value
 class CertificateRequest:
     """Section 4.4.2."""
 
@@ -193,7 +200,7 @@ class CertificateRequest:
         return encode_message(self.kind, vector8(self.context) + encode_block(self.extensions.items()))
 
 
-@attrs.frozen
+@value
 class CertificateEntry:
     """One certificate of a chain: DER, and what is stapled to it."""
 
@@ -201,7 +208,7 @@ class CertificateEntry:
     extensions: Extensions
 
 
-@attrs.frozen
+@value
 class Certificate:
     """Section 4.5.1."""
 
@@ -211,7 +218,7 @@ class Certificate:
     entries: tuple[CertificateEntry, ...]
 
     @classmethod
-    def decode(cls, data: bytes, requested: Container[int], most: int) -> Self:
+    def decode(cls, data: bytes, requested: frozenset[int], most: int) -> Self:
         """``requested``: the extensions that this side asked for; ``most``: how many certificates it accepts."""
         reader = Reader(data, "Certificate", HEADER_LENGTH)
         context = reader.vector8()
@@ -230,7 +237,7 @@ class Certificate:
         return encode_message(HandshakeType.certificate, vector8(context) + vector24(entries))
 
 
-@attrs.frozen
+@value
 class CertificateVerify:
     """Section 4.5.2."""
 
@@ -241,10 +248,8 @@ class CertificateVerify:
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
-        reader = Reader(data, "CertificateVerify", HEADER_LENGTH)
-        scheme, signature = reader.u16(), reader.vector16()
-        reader.end()
-        return cls(scheme, signature)
+        # Whatever is cut short before the signature has no signature either.
+        return cls(int.from_bytes(data[4:6], "big"), whole_vector16(data[6:], "CertificateVerify"))
 
     def encode(self) -> bytes:
         return encode_message(self.kind, u16(self.scheme) + vector16(self.signature))
@@ -257,17 +262,16 @@ class Finished:
 
     @staticmethod
     def decode(data: bytes, length: int) -> bytes:
-        reader = Reader(data, "Finished", HEADER_LENGTH)
-        verify_data = reader.take(length)
-        reader.end()
-        return verify_data
+        if len(data) != HEADER_LENGTH + length:
+            raise PeerFault(Fault.DECODE_ERROR, f"Finished has {len(data) - HEADER_LENGTH} bytes instead of {length}")
+        return data[HEADER_LENGTH:]
 
     @staticmethod
     def encode(verify_data: bytes) -> bytes:
         return encode_message(HandshakeType.finished, verify_data)
 
 
-@attrs.frozen
+@value
 class KeyUpdate:
     """Section 4.7.3."""
 
@@ -288,7 +292,7 @@ class KeyUpdate:
         return encode_message(self.kind, u8(self.update_requested))
 
 
-@attrs.frozen
+@value
 class NewSessionTicket:
     """Section 4.7.1."""
 
