@@ -237,7 +237,11 @@ class NativeEngine(Driver[ClientHandshake | ServerHandshake, Result]):
         elif content is not None:
             connected.keep([content])
         else:
-            self._guard(connected.process, data)
+            # Not by _guard(): this is what each piece of a record takes that comes in many.
+            try:
+                connected.process(data)
+            except TLSError as failure:
+                self._fail(failure)
 
     def process_outgoing(self) -> bytes:
         """See :meth:`IEngine.process_outgoing`."""
