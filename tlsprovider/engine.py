@@ -255,7 +255,7 @@ class NativeEngine(Driver[ClientHandshake | ServerHandshake, Result]):
             if max_bytes is None and len(chunks) == 1 and not (connected.taken or self._early):
                 # What process_incoming() has left in the most frequent case.
                 connected.pending = 0
-                return chunks.popleft()
+                return chunks.pop()
             if connected.pending or self._early:
                 if max_bytes is not None and max_bytes < 1:
                     raise MisuseError(f"read() takes at least one byte, not {max_bytes}")
