@@ -54,7 +54,9 @@ _HEADER: Final = 0x17_0303_0000
 # Copying more than this costs more than what it takes to do without a copy.
 _LARGE: Final = 4096
 # Type, version (only its first byte counts) and length.
-_unpack_header: Final = Struct(">BHH").unpack_from
+# Type, version, length.
+_HEADER_FORM: Final = Struct(">BHH")
+_pack_header, _unpack_header = _HEADER_FORM.pack, _HEADER_FORM.unpack_from
 
 
 def alert_bytes(description: AlertDescription) -> bytes:
@@ -471,10 +473,9 @@ class RecordWriter:
         self.records_left -= count
 
     def _write_plaintext(self, content_type: int, data: bytes | bytearray | memoryview, version: int) -> None:
-        start = _ENDINGS[content_type] + version.to_bytes(2, "big")
         for position in range(0, len(data), MAX_PLAINTEXT):
             fragment = data[position : position + MAX_PLAINTEXT]
-            self._out.append(b"".join((start, len(fragment).to_bytes(2, "big"), fragment)))
+            self._out.append(b"".join((_pack_header(content_type, version, len(fragment)), fragment)))
 
     def write_change_cipher_spec(self) -> None:
         """The dummy of compatibility mode, never protected (appendix E.4)."""

@@ -86,8 +86,7 @@ def choose_group(
     common = [group for group in allowed if group in offered]
     if not common:
         raise PeerFault(Fault.NO_COMMON_GROUP, f"offered: {_names(NamedGroup, offered)}; allowed: {_listed(allowed)}")
-    protected = [group for group in common if group in POST_QUANTUM]
-    candidates = protected if common[0] in POST_QUANTUM else common
+    candidates = [group for group in common if group in POST_QUANTUM] if common[0] in POST_QUANTUM else common
     for group in candidates:
         if group in shares:
             return group, shares[group]

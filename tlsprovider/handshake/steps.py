@@ -119,9 +119,10 @@ class Steps:
     """The common part of a client's and a server's handshake. Values of one stage are locals of the coroutine."""
 
     is_server: ClassVar[bool]
+    # What is signed begins with, by whether a server signs.
     SIGNING_CONTEXTS: ClassVar = {
-        False: b"TLS 1.3, client CertificateVerify",
-        True: b"TLS 1.3, server CertificateVerify",
+        False: b" " * 64 + b"TLS 1.3, client CertificateVerify\0",
+        True: b" " * 64 + b"TLS 1.3, server CertificateVerify\0",
     }
 
     # How each begins: what never changes in most handshakes is not set in each of them.
@@ -356,7 +357,7 @@ class Steps:
         return VerifiedPeer(VerifiedPeer._KEY, certificates, psk.verified, None, "resumed", session.stapled)
 
     def _signed_content(self, by_server: bool) -> bytes:
-        return b" " * 64 + self.SIGNING_CONTEXTS[by_server] + b"\0" + self.transcript.digest()
+        return self.SIGNING_CONTEXTS[by_server] + self.transcript.digest()
 
     def verify_chain(self, certificates: tuple[x509.Certificate, ...], may_sign: bool) -> tuple[x509.Certificate, ...]:
         """The built-in check against the trust store. It gives the chain as verified; empty if nothing is verified."""

@@ -49,8 +49,6 @@ MAX_RESPONSE: Final = 8192
 SIGNED: Final = 0
 REFUSED: Final = 1
 
-SPACES: Final = b" " * 64
-
 
 class KeyServerError(Exception):
     """The key server can't be reached, refuses, or says what can't be understood. The handshake is aborted."""
@@ -68,8 +66,7 @@ class Request:
     @classmethod
     def of(cls, key: bytes, scheme: SignatureScheme, content: bytes) -> Request:
         """From the content of a CertificateVerify. Raises KeyServerError for any other message."""
-        for is_server, context in Steps.SIGNING_CONTEXTS.items():
-            start = SPACES + context + b"\0"
+        for is_server, start in Steps.SIGNING_CONTEXTS.items():
             if content.startswith(start) and len(content) - len(start) in HASH_LENGTHS:
                 return cls(key, scheme, is_server, content[len(start) :])
         raise KeyServerError("a key server signs the content of a CertificateVerify message and nothing else")
@@ -77,7 +74,7 @@ class Request:
     @property
     def content(self) -> bytes:
         """What is signed, RFC 9846 section 4.5.2."""
-        return SPACES + Steps.SIGNING_CONTEXTS[self.is_server] + b"\0" + self.digest
+        return Steps.SIGNING_CONTEXTS[self.is_server] + self.digest
 
     def encode(self) -> bytes:
         body = FIXED.pack(VERSION, self.key, self.scheme, self.is_server) + self.digest
