@@ -449,9 +449,10 @@ class RecordWriter:
         ending = _ENDINGS[content_type]
         inner = data + ending if type(data) is bytes else b"".join((data, ending))
         header = (_HEADER + TAG_LENGTH + len(inner)).to_bytes(HEADER_LENGTH)
-        self._out.append(header + aead.encrypt((self._iv ^ sequence).to_bytes(IV_LENGTH), inner, header))
+        # Before anything can leave: whatever interrupts this, the number is never used again.
         self._sequence = sequence + 1
         self.records_left -= 1
+        self._out.append(header + aead.encrypt((self._iv ^ sequence).to_bytes(IV_LENGTH), inner, header))
 
     def _write_many(self, aead: AEAD, ending: bytes, data: bytes | bytearray | memoryview) -> None:
         """What :meth:`write_one` does, in a loop and into one buffer."""
@@ -468,9 +469,9 @@ class RecordWriter:
                 position = body + len(inner) + TAG_LENGTH
                 aead.encrypt_into((iv ^ sequence).to_bytes(IV_LENGTH), inner, header, target[body:position])
                 sequence += 1
-        self._out.append(output.getvalue())
         self._sequence = sequence
         self.records_left -= count
+        self._out.append(output.getvalue())
 
     def _write_plaintext(self, content_type: int, data: bytes | bytearray | memoryview, version: int) -> None:
         for position in range(0, len(data), MAX_PLAINTEXT):
