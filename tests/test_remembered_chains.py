@@ -7,12 +7,14 @@ from collections.abc import Iterator, Sequence
 
 import attrs
 import pytest
+from cryptography import x509
 from cryptography.x509 import Certificate
 from loop import pump
 
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import remembered
 from tlsprovider.crypto.authority import Authority
+from tlsprovider.crypto.certificates import certificate_der
 from tlsprovider.crypto.chains import ChainVerifier
 from tlsprovider.errors import CertificateFault, Fault
 from tlsprovider.providers import get_provider
@@ -128,6 +130,15 @@ class TestSomethingElse:
             before = full.count
             verify(store, SERVER, other, NOW)
             assert full.count == before + 1
+
+    def test_equal_objects(self, dated: Authority, store: TrustStore, full: Counted) -> None:
+        """They are verified as if they were others: nothing has to be compared byte by byte to be sure."""
+        chain = issue(dated)
+        verify(store, SERVER, chain, NOW)
+        again = tuple(x509.load_der_x509_certificate(certificate_der(one)) for one in chain)
+        assert again == chain
+        verify(store, SERVER, again, NOW)
+        assert full.count == 2
 
     def test_what_is_missing(self, dated: Authority, store: TrustStore) -> None:
         chain = issue(dated)

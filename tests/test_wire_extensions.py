@@ -337,3 +337,26 @@ class TestStatusRequest:
 
 def test_empty_cookie() -> None:
     assert fault_of(ext.decode_cookie, ext.encode_cookie(b"")) is Fault.DECODE_ERROR
+
+
+class TestRemembered:
+    """Contents that all clients of a kind send are decoded once; see ``_remembered``."""
+
+    def test_the_same_again(self) -> None:
+        data = ext.encode_u16s([0x1D, 0x17])
+        assert ext.decode_u16s(data, X.supported_groups) is ext.decode_u16s(bytes(bytearray(data)), X.supported_groups)
+
+    def test_large_ones_are_not_kept(self) -> None:
+        data = ext.encode_u16s(range(ext.MAX_REMEMBERED_SIZE))
+        first, again = (ext.decode_u16s(data, X.supported_groups) for _ in range(2))
+        assert first == again and first is not again
+
+    def test_faults_are_found_each_time(self) -> None:
+        for _ in range(2):
+            assert fault_of(ext.decode_server_name, b"\0\3\1\0\0") is Fault.DECODE_ERROR
+
+    def test_faults_name_what_was_read(self) -> None:
+        """The same bytes in another extension are another matter."""
+        for number in (X.supported_groups, X.signature_algorithms):
+            with pytest.raises(PeerFault, match=number.name):
+                ext.decode_u16s(b"\0\0", number)
