@@ -419,7 +419,7 @@ class TestReplay:
 
         monkeypatch.setattr(messages.ServerHello, "encode", staticmethod(recorded_hello))
         parameters = value(section, "EncryptedExtensions")
-        monkeypatch.setattr(messages.EncryptedExtensions, "encode", lambda self: parameters)
+        monkeypatch.setattr(server_module, "_encrypted_extensions", lambda *choices: parameters)
         asks = section == "6"
         if asks:
             request = value(section, "CertificateRequest")

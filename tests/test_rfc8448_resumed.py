@@ -28,6 +28,7 @@ from tlsprovider.crypto.schedule import RESUMPTION_BINDER, EarlySecret, resumpti
 from tlsprovider.crypto.transcript import Transcript
 from tlsprovider.engine import NativeEngine
 from tlsprovider.handshake import client as client_module
+from tlsprovider.handshake import server as server_module
 from tlsprovider.handshake.psk import fingerprint
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.session import Session, SessionKey
@@ -163,7 +164,7 @@ class TestReplay:
 
         monkeypatch.setattr(messages.ServerHello, "encode", staticmethod(recorded_hello))
         parameters = value("4", "EncryptedExtensions")
-        monkeypatch.setattr(messages.EncryptedExtensions, "encode", lambda self: parameters)
+        monkeypatch.setattr(server_module, "_encrypted_extensions", lambda *choices: parameters)
         key_log: list[str] = []
         config = ServerConfig(
             groups=["x25519"],

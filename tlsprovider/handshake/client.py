@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar
 
 from tlsprovider.crypto.certificates import may_sign
@@ -91,6 +92,12 @@ def _fixed_extensions(config: ClientConfig) -> tuple[frozenset[int], bytes]:
         extensions.append((X.status_request, ext.STATUS_REQUEST))
         extensions.append((X.signed_certificate_timestamp, b""))
     return frozenset(int(number) for number, _ in extensions), ext.encode_entries(extensions)
+
+
+@lru_cache(maxsize=64)
+def _offered(fixed: frozenset[int], own: tuple[int, ...]) -> frozenset[int]:
+    """All extensions of a hello; one object for all hellos that are alike, so that it is hashed once."""
+    return fixed.union(own)
 
 
 class ClientHandshake(Steps):
@@ -290,7 +297,7 @@ class ClientHandshake(Steps):
         if self.config.on_event is not None:
             self.tell("message_sent", "client_hello", message)
         self.reader.allow_change_cipher_spec = True
-        return Offer(session_id, keys, psks, early, numbers.union([number for number, _ in own]))
+        return Offer(session_id, keys, psks, early, _offered(numbers, tuple([number for number, _ in own])))
 
     # -- ServerHello and HelloRetryRequest, sections 4.2.3 and 4.2.4 -----------------------------------------------
 

@@ -20,6 +20,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, ClassVar, Final
 
 from tlsprovider.crypto.groups import respond
@@ -67,6 +68,19 @@ def _certificate_request(config: ServerConfig) -> bytes:
         if 2 < len(authorities) <= MAX_AUTHORITIES_LENGTH:
             extensions[X.certificate_authorities] = authorities
     return CertificateRequest(b"", {int(number): content for number, content in extensions.items()}).encode()
+
+
+@lru_cache(maxsize=64)
+def _encrypted_extensions(named: bool, alpn: str | None, early: bool) -> bytes:
+    """Section 4.4.1; there are only so many that servers of one program send."""
+    extensions: dict[int, bytes] = {}
+    if named:
+        extensions[X.server_name] = b""
+    if alpn is not None:
+        extensions[X.application_layer_protocol_negotiation] = ext.encode_alpn([alpn])
+    if early:
+        extensions[X.early_data] = b""
+    return EncryptedExtensions(extensions).encode()
 
 
 class ServerHandshake(ServerPsks):
@@ -263,15 +277,10 @@ class ServerHandshake(ServerPsks):
     def _send_encrypted_extensions(
         self, asked: Asked, shown: tuple[Identity, SignatureScheme] | None, alpn: str | None
     ) -> None:
-        extensions: dict[int, bytes] = {}
-        if asked.server_name is not None and shown is not None and shown[0].matches(asked.server_name):
-            # RFC 6066 section 3: an empty answer says that the name was used. Resuming uses no name.
-            extensions[X.server_name] = b""
-        if alpn is not None:
-            extensions[X.application_layer_protocol_negotiation] = ext.encode_alpn([alpn])
-        if self.early_data == "accepted":
-            extensions[X.early_data] = b""
-        self.send(HandshakeType.encrypted_extensions, EncryptedExtensions(extensions).encode())
+        # RFC 6066 section 3: an empty answer says that the name was used. Resuming uses no name.
+        named = asked.server_name is not None and shown is not None and shown[0].matches(asked.server_name)
+        message = _encrypted_extensions(named, alpn, self.early_data == "accepted")
+        self.send(HandshakeType.encrypted_extensions, message)
 
     def _send_certificate_request(self) -> None:
         if self.config.client_auth != "none":

@@ -17,7 +17,7 @@ from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u16s, u32, vector8, vector16, whole_vector16
 
-__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries"]
+__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries", "remembered"]
 
 Extensions = Mapping[int, bytes]
 
@@ -133,7 +133,7 @@ MAX_REMEMBERED: Final = 64
 MAX_REMEMBERED_SIZE: Final = 256
 
 
-def _remembered(decode: Callable[Concatenate[bytes, P], T]) -> Callable[Concatenate[bytes, P], T]:
+def remembered(decode: Callable[Concatenate[bytes, P], T]) -> Callable[Concatenate[bytes, P], T]:
     """Programs say the same in each hello, so the last few contents are not decoded again. For immutable values."""
     known = lru_cache(maxsize=MAX_REMEMBERED)(decode)
 
@@ -151,7 +151,7 @@ def encode_server_name(name: str) -> bytes:
     return vector16(b"\x00" + vector16(name.encode("ascii")))
 
 
-@_remembered
+@remembered
 def decode_server_name(content: bytes) -> str:
     """The one DNS name asked for, in lower case."""
     names = whole_vector16(content, "server_name", 1)
@@ -170,7 +170,7 @@ def encode_u16s(numbers: Iterable[int]) -> bytes:
     return vector16(u16_list(numbers))
 
 
-@_remembered
+@remembered
 def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
     return u16s(whole_vector16(content, number, 2), number)
 
@@ -180,7 +180,7 @@ def encode_alpn(names: Iterable[str]) -> bytes:
     return vector16(b"".join([vector8(name.encode("latin-1")) for name in names]))
 
 
-@_remembered
+@remembered
 def decode_alpn(content: bytes) -> tuple[str, ...]:
     name = "application_layer_protocol_negotiation"
     names = Reader(whole_vector16(content, name, 2), name)
@@ -194,7 +194,7 @@ def encode_offered_versions(versions: Iterable[int]) -> bytes:
     return vector8(u16_list(versions))
 
 
-@_remembered
+@remembered
 def decode_offered_versions(content: bytes) -> tuple[int, ...]:
     reader = Reader(content, "supported_versions")
     versions = reader.vector8(2)

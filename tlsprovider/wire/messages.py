@@ -17,7 +17,7 @@ from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
 from tlsprovider.values import value
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24, whole_vector16
-from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block
+from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block, remembered
 
 __all__ = [
     "HEADER_LENGTH",
@@ -168,12 +168,13 @@ class EncryptedExtensions:
 
     extensions: Extensions
 
-    @classmethod
-    def decode(cls, data: bytes, offered: frozenset[int]) -> Self:
+    @staticmethod
+    @remembered
+    def decode(data: bytes, offered: frozenset[int]) -> EncryptedExtensions:
         reader = Reader(data, "EncryptedExtensions", HEADER_LENGTH)
         extensions = decode_block(reader, In.EE, offered)
         reader.end()
-        return cls(extensions)
+        return EncryptedExtensions(extensions)
 
     def encode(self) -> bytes:
         return encode_message(self.kind, encode_block(self.extensions.items()))
