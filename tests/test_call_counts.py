@@ -25,8 +25,8 @@ from tlsprovider.record import RecordReader, RecordWriter
 
 PACKAGE = str(Path(tlsprovider.__file__).parent)
 
-FULL_HANDSHAKE = 431
-RESUMED_HANDSHAKE = 540
+FULL_HANDSHAKE = 421
+RESUMED_HANDSHAKE = 530
 RECORD = 8
 TOLERANCE = 1.05
 
