@@ -18,11 +18,11 @@ from OpenSSL._util import ffi, lib
 from OpenSSL.crypto import X509
 
 from tlsprovider.config import ClientConfig, ServerConfig
-from tlsprovider.crypto import certificates
 from tlsprovider.crypto.authority import Authority, Issued
+from tlsprovider.crypto.certificates import parse_certificate
 from tlsprovider.crypto.tickets import TicketKeyRing
 from tlsprovider.errors import WantRead
-from tlsprovider.handshake.chain import forget_chains
+from tlsprovider.handshake.chain import read_chain
 from tlsprovider.identity import Identity
 from tlsprovider.interfaces import IEngine
 from tlsprovider.providers import get_provider
@@ -144,8 +144,8 @@ class Native:
 
     def connect(self) -> NativeConnection:
         if self._fresh:
-            certificates.forget_parsed()
-            forget_chains()
+            parse_certificate.known.cache_clear()
+            read_chain.known.cache_clear()
         client: Any = self._provider.client_engine(self._client, NAME)
         server: Any = self._provider.server_engine(self._server)
         if self._session is not None:

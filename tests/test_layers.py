@@ -21,6 +21,7 @@ LAYERS = {
     "tlsprovider.errors": 0,
     "tlsprovider.events": 0,
     "tlsprovider.values": 0,
+    "tlsprovider.remember": 0,
     # Names that are loaded when they are needed.
     "tlsprovider.late": 0,
     # Bytes <-> values, and keys: two rooms without a door between them.

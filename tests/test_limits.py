@@ -20,7 +20,7 @@ from test_properties import connected
 
 from benchmarks import adversarial
 from benchmarks.adversarial import ATTACKS, STATES, Attack, cost_per_byte, in_records, memory_of, unfinished
-from tlsprovider import driver, reassembly, record
+from tlsprovider import driver, reassembly, record, remember
 from tlsprovider.config import ClientConfig, ServerConfig
 from tlsprovider.crypto import certificates, tickets
 from tlsprovider.crypto.authority import Authority
@@ -54,7 +54,7 @@ LIMITS = [
     (certificates, "MIN_RSA_BITS", 2048),
     (certificates, "MAX_RSA_BITS", 16384),
     (certificates, "MAX_RSA_EXPONENT_BITS", 33),
-    (certificates, "MAX_REMEMBERED", 64),
+    (remember, "MAX_REMEMBERED", 64),
     (certificates, "MAX_REMEMBERED_SIZE", 8 * KIB),
 ]
 

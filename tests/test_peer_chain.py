@@ -10,8 +10,7 @@ from certificate_maker import make, san
 from tlsprovider.crypto.authority import Authority
 from tlsprovider.crypto.certificates import MAX_REMEMBERED_SIZE, certificate_der
 from tlsprovider.errors import Fault, PeerFault
-from tlsprovider.handshake import chain
-from tlsprovider.handshake.chain import forget_chains, read_chain
+from tlsprovider.handshake.chain import read_chain
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType
 from tlsprovider.wire.codec import vector8, vector16, vector24
@@ -23,9 +22,9 @@ STAPLED = vector16(b"\x00\x05" + vector16(b"\x01" + vector24(b"an answer")))
 
 @pytest.fixture(autouse=True)
 def nothing_remembered() -> Iterator[None]:
-    forget_chains()
+    read_chain.known.cache_clear()
     yield
-    forget_chains()
+    read_chain.known.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def test_faults_are_found_each_time(authority: Authority) -> None:
         (one_certificate(data)[:-1], Fault.DECODE_ERROR),
     ):
         assert [fault_of(message, NOTHING) for _ in range(2)] == [fault, fault]
-    assert chain._read_remembered.cache_info().currsize == 0
+    assert read_chain.known.cache_info().currsize == 0
 
 
 def test_only_small_messages_are_remembered() -> None:

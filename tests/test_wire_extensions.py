@@ -340,7 +340,7 @@ def test_empty_cookie() -> None:
 
 
 class TestRemembered:
-    """Contents that all clients of a kind send are decoded once; see ``remembered``."""
+    """Contents that all clients of a kind send are decoded once; see tlsprovider.remember."""
 
     def test_the_same_again(self) -> None:
         data = ext.encode_u16s([0x1D, 0x17])

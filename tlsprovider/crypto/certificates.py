@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from tlsprovider.crypto import der
 from tlsprovider.errors import ConfigError, Fault, PeerFault
+from tlsprovider.remember import remembered
 
 __all__ = [
     "Certificate",
@@ -68,10 +69,10 @@ _OTHER_KEYS = (
 
 # What is remembered of certificates is filled by strangers: 64 of 8 KiB, with all that is made of them, stay below
 # 12 MB. A larger one is parsed each time.
-MAX_REMEMBERED = 64
 MAX_REMEMBERED_SIZE = 8 * 1024
 
 
+@remembered(MAX_REMEMBERED_SIZE)
 def parse_certificate(data: bytes) -> Certificate:
     """One DER certificate from the peer. Nothing in the result can raise later.
 
@@ -79,10 +80,6 @@ def parse_certificate(data: bytes) -> Certificate:
 
     Raises PeerFault CERTIFICATE_UNPARSABLE, or CERTIFICATE_KEY when its key is of no use in TLS 1.3.
     """
-    return _parse_remembered(data) if len(data) <= MAX_REMEMBERED_SIZE else _parse(data)
-
-
-def _parse(data: bytes) -> Certificate:
     try:
         certificate = x509.load_der_x509_certificate(data)
         _look_at_everything(certificate)
@@ -93,14 +90,6 @@ def _parse(data: bytes) -> Certificate:
     if unusable:
         raise PeerFault(Fault.CERTIFICATE_KEY, unusable)
     return certificate
-
-
-_parse_remembered = lru_cache(maxsize=MAX_REMEMBERED)(_parse)
-
-
-def forget_parsed() -> None:
-    """Parse everything anew from here on: for measuring what a certificate costs that nobody has seen before."""
-    _parse_remembered.cache_clear()
 
 
 def _look_at_everything(certificate: Certificate) -> None:

@@ -8,16 +8,16 @@ were never asked, so that no reader of a message has to.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntFlag, auto
-from functools import lru_cache, wraps
-from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
+from typing import Final, NamedTuple
 
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
+from tlsprovider.remember import remembered
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u16s, u32, vector8, vector16, whole_vector16
 
-__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries", "remembered"]
+__all__ = ["Extensions", "In", "OfferedPsks", "decode_block", "encode_block", "encode_entries"]
 
 Extensions = Mapping[int, bytes]
 
@@ -125,25 +125,9 @@ def decode_block(reader: Reader, message: In, offered: frozenset[int] | None = N
 
 # -- contents, in the order of the RFC: encode_x makes the content, decode_x reads it --------------------------------
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
-# What is remembered is filled by strangers: 64 contents of so many bytes, and what they say, stay below 1 MB.
-MAX_REMEMBERED: Final = 64
+# Programs say the same in each hello. What is remembered is filled by strangers: 64 contents of so many bytes, and what
+# they say, stay below 1 MB for each function.
 MAX_REMEMBERED_SIZE: Final = 256
-
-
-def remembered(decode: Callable[Concatenate[bytes, P], T]) -> Callable[Concatenate[bytes, P], T]:
-    """Programs say the same in each hello, so the last few contents are not decoded again. For immutable values."""
-    known = lru_cache(maxsize=MAX_REMEMBERED)(decode)
-
-    @wraps(decode)
-    def look_up(content: bytes, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        if len(content) > MAX_REMEMBERED_SIZE:
-            return decode(content, *args, **kwargs)
-        return known(content, *args, **kwargs)  # type: ignore[arg-type]  # all arguments here are hashable
-
-    return look_up
 
 
 def encode_server_name(name: str) -> bytes:
@@ -151,7 +135,7 @@ def encode_server_name(name: str) -> bytes:
     return vector16(b"\x00" + vector16(name.encode("ascii")))
 
 
-@remembered
+@remembered(MAX_REMEMBERED_SIZE)
 def decode_server_name(content: bytes) -> str:
     """The one DNS name asked for, in lower case."""
     names = whole_vector16(content, "server_name", 1)
@@ -170,7 +154,7 @@ def encode_u16s(numbers: Iterable[int]) -> bytes:
     return vector16(u16_list(numbers))
 
 
-@remembered
+@remembered(MAX_REMEMBERED_SIZE)
 def decode_u16s(content: bytes, number: X) -> tuple[int, ...]:
     return u16s(whole_vector16(content, number, 2), number)
 
@@ -180,7 +164,7 @@ def encode_alpn(names: Iterable[str]) -> bytes:
     return vector16(b"".join([vector8(name.encode("latin-1")) for name in names]))
 
 
-@remembered
+@remembered(MAX_REMEMBERED_SIZE)
 def decode_alpn(content: bytes) -> tuple[str, ...]:
     name = "application_layer_protocol_negotiation"
     names = Reader(whole_vector16(content, name, 2), name)
@@ -194,7 +178,7 @@ def encode_offered_versions(versions: Iterable[int]) -> bytes:
     return vector8(u16_list(versions))
 
 
-@remembered
+@remembered(MAX_REMEMBERED_SIZE)
 def decode_offered_versions(content: bytes) -> tuple[int, ...]:
     reader = Reader(content, "supported_versions")
     versions = reader.vector8(2)

@@ -15,9 +15,10 @@ import attrs
 from tlsprovider.errors import Fault, PeerFault
 from tlsprovider.iana import ExtensionType as X
 from tlsprovider.iana import HandshakeType, ProtocolVersion
+from tlsprovider.remember import remembered
 from tlsprovider.values import value
 from tlsprovider.wire.codec import Reader, u8, u16, u16_list, u32, vector8, vector16, vector24, whole_vector16
-from tlsprovider.wire.extensions import Extensions, In, decode_block, encode_block, remembered
+from tlsprovider.wire.extensions import MAX_REMEMBERED_SIZE, Extensions, In, decode_block, encode_block
 
 __all__ = [
     "HEADER_LENGTH",
@@ -169,7 +170,7 @@ class EncryptedExtensions:
     extensions: Extensions
 
     @staticmethod
-    @remembered
+    @remembered(MAX_REMEMBERED_SIZE)
     def decode(data: bytes, offered: frozenset[int]) -> EncryptedExtensions:
         reader = Reader(data, "EncryptedExtensions", HEADER_LENGTH)
         extensions = decode_block(reader, In.EE, offered)
