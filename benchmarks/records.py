@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from OpenSSL import SSL
@@ -103,15 +104,13 @@ def _open(connection: Connection, wire: bytes) -> None:
             connection.server.read()
         case StdlibConnection():
             connection.to_server.write(wire)
-            try:
-                while connection.server.read(NETWORK_READ):
-                    pass
-            except ssl.SSLWantReadError:
-                pass
+            _exhaust(connection.server.read)
         case PyOpenSSLConnection():
             connection.server.bio_write(wire)
-            try:
-                while connection.server.recv(NETWORK_READ):
-                    pass
-            except SSL.WantReadError:
-                pass
+            _exhaust(connection.server.recv)
+
+
+def _exhaust(read: Callable[[int], bytes]) -> None:
+    with suppress(ssl.SSLWantReadError, SSL.WantReadError):
+        while read(NETWORK_READ):
+            pass
