@@ -13,6 +13,7 @@ waits for an answer, is finished, or fails. Three rules hold for failures:
 from __future__ import annotations
 
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine
 from typing import Any, ClassVar, Final, Generic, TypeVar
 
@@ -35,7 +36,7 @@ H = TypeVar("H", bound=Steps)
 R = TypeVar("R")
 
 
-class Driver(Generic[H, R]):
+class Driver(ABC, Generic[H, R]):
     """The part of an engine that is alike for all. ``H``: its handshakes; ``R``: what a finished one gives."""
 
     Bug: ClassVar[type[TLSError]]
@@ -52,24 +53,24 @@ class Driver(Generic[H, R]):
     # -- for each kind of engine to say ----------------------------------------------------------------------------
 
     @property
-    def handshake_complete(self) -> bool:
-        raise NotImplementedError
+    @abstractmethod
+    def handshake_complete(self) -> bool: ...
 
+    @abstractmethod
     def _begin(self, handshake: H) -> Coroutine[object, None, R]:
         """The coroutine of a handshake that begins."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _finish(self, handshake: H, result: R) -> None:
         """The handshake is complete, and gone: what comes now is the connection."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _say_why(self, handshake: H | None, error: TLSError) -> None:
         """The connection has failed: prepare its alert, if it has one and something can still be said."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _release_secrets(self, handshake: H | None) -> None:
         """The connection has failed: let go of every key (section 6)."""
-        raise NotImplementedError
 
     # -- state -----------------------------------------------------------------------------------------------------
 
@@ -200,8 +201,8 @@ class Driver(Generic[H, R]):
         if self._handshake is not None:
             self._handshake.peer_ended = True
 
-    def read(self, max_bytes: int | None = None) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def read(self, max_bytes: int | None = None) -> bytes: ...
 
     def read_into(self, buffer: bytearray | memoryview) -> int:
         """See :meth:`IEngine.read_into`."""
@@ -212,8 +213,8 @@ class Driver(Generic[H, R]):
 
     # -- exporters -------------------------------------------------------------------------------------------------
 
-    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
-        raise NotImplementedError
+    @abstractmethod
+    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes: ...
 
     def channel_binding(self, kind: str) -> bytes:
         """``tls-exporter`` of RFC 9266: 32 bytes that are unique to this connection."""

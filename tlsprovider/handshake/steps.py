@@ -174,6 +174,7 @@ class Steps:
 
         It is *not* added to the transcript: some messages are checked against the transcript before them.
         """
+        # As enter() does it; this and send() run for every message.
         self.state = READ_STATES[expected[0]]
         if self.config.on_event is not None:
             self.tell("state", self.state)
